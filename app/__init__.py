@@ -1,0 +1,1 @@
+"""Composition: commands, settings, the graph, jobs, migrations and the web role."""

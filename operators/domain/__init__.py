@@ -1,0 +1,1 @@
+"""Rooms of the seam: messages on the edges, ids, error tree, clock."""

@@ -1,0 +1,136 @@
+"""Why a study waits or is parked: the documented list, with the sentence an admin reads and what to do about it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ReasonCode(StrEnum):
+    """Reason codes of contract and documentation; values never change, codes are only added."""
+
+    NO_PIXELS = "no-pixels"
+    ABSURD_SIZE = "absurd-size"
+    TRUNCATED = "truncated"
+    UNSUPPORTED_TRANSFER_SYNTAX = "unsupported-transfer-syntax"
+    DECODE_FAILED = "decode-failed"
+    MODALITY_NOT_SERVED = "modality-not-served"
+    NO_READABLE_VIEW = "no-readable-view"
+    SPOOL_FILE_MISSING = "spool-file-missing"
+    PATIENT_AMBIGUOUS = "patient-ambiguous"
+    PACS_AWAY = "pacs-away"
+    PACS_REFUSED = "pacs-refused"
+    RIS_AWAY = "ris-away"
+    RIS_REFUSED = "ris-refused"
+    DATABASE_AWAY = "database-away"
+    STORAGE_FULL = "storage-full"
+    BUNDLE_UNUSABLE = "bundle-unusable"
+    REPORT_INVALID = "report-invalid"
+    SETTING_INVALID = "setting-invalid"
+    PORT_IN_USE = "port-in-use"
+    PREREQUISITE_MISSING = "prerequisite-missing"
+    RETRIES_EXHAUSTED = "retries-exhausted"
+    DISCARDED = "discarded"
+    INTERNAL_ERROR = "internal-error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """What a code says: one sentence (a format string over the error's facts) and the next step for an admin."""
+
+    sentence: str
+    action: str
+
+
+REASONS: dict[ReasonCode, Reason] = {
+    ReasonCode.NO_PIXELS: Reason(
+        sentence="The image holds no pixel data.",
+        action="Ask the sending system for the complete image, then send it again.",
+    ),
+    ReasonCode.ABSURD_SIZE: Reason(
+        sentence="The image claims a size that cannot be right.",
+        action="Check the object at the modality; discard the study here.",
+    ),
+    ReasonCode.TRUNCATED: Reason(
+        sentence="The image ends before its pixel data does.",
+        action="Send the image again from its source.",
+    ),
+    ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX: Reason(
+        sentence="The image is compressed in a way this node cannot read.",
+        action="Let the PACS send another transfer syntax, or report the syntax to us.",
+    ),
+    ReasonCode.DECODE_FAILED: Reason(
+        sentence="The image's pixel data could not be decoded.",
+        action="Check the image in a viewer; if it shows there, report it to us.",
+    ),
+    ReasonCode.MODALITY_NOT_SERVED: Reason(
+        sentence="The selected model does not read this modality or body part.",
+        action="Stop forwarding such studies to this node, select a model that reads them, or discard.",
+    ),
+    ReasonCode.NO_READABLE_VIEW: Reason(
+        sentence="No image of the study is a view that the model reads.",
+        action="Check View Position at the modality, or discard the study.",
+    ),
+    ReasonCode.SPOOL_FILE_MISSING: Reason(
+        sentence="A received image is no longer in the spool.",
+        action="Send the study again; check the spool's retention and disk.",
+    ),
+    ReasonCode.PATIENT_AMBIGUOUS: Reason(
+        sentence="Images of one study name different patients.",
+        action="Correct the identity in the PACS, discard here, send again.",
+    ),
+    ReasonCode.PACS_AWAY: Reason(
+        sentence="The PACS does not answer.",
+        action="Nothing to do once it is back: the node tries again by itself.",
+    ),
+    ReasonCode.PACS_REFUSED: Reason(
+        sentence="The PACS refused the request.",
+        action="Check credentials, AE titles and the PACS log, then retry.",
+    ),
+    ReasonCode.RIS_AWAY: Reason(
+        sentence="The RIS does not answer.",
+        action="Nothing to do once it is back: the node tries again by itself.",
+    ),
+    ReasonCode.RIS_REFUSED: Reason(
+        sentence="The RIS rejected the message.",
+        action="Read the rejection at the RIS interface, correct the destination, then retry.",
+    ),
+    ReasonCode.DATABASE_AWAY: Reason(
+        sentence="The database does not answer.",
+        action="Nothing to do once it is back: senders repeat what was refused.",
+    ),
+    ReasonCode.STORAGE_FULL: Reason(
+        sentence="The spool has too little free space.",
+        action="Free space or shorten retention; senders repeat what was refused.",
+    ),
+    ReasonCode.BUNDLE_UNUSABLE: Reason(
+        sentence="The model bundle cannot be used.",
+        action="Run `python -m app models verify` and select a good bundle.",
+    ),
+    ReasonCode.REPORT_INVALID: Reason(
+        sentence="The draft could not be written as a valid report.",
+        action="Report it to us with the study's technical description.",
+    ),
+    ReasonCode.SETTING_INVALID: Reason(
+        sentence="A setting is wrong.",
+        action="Correct the setting named, then start again.",
+    ),
+    ReasonCode.PORT_IN_USE: Reason(
+        sentence="A port is already taken.",
+        action="Stop the other program or choose another port.",
+    ),
+    ReasonCode.PREREQUISITE_MISSING: Reason(
+        sentence="Something this command needs is missing.",
+        action="Install what is named.",
+    ),
+    ReasonCode.RETRIES_EXHAUSTED: Reason(
+        sentence="The work failed too often and was given up.",
+        action="Read the last reason, mend it, then retry.",
+    ),
+    ReasonCode.DISCARDED: Reason(
+        sentence="An admin discarded the study.",
+        action="Retry to take it up again.",
+    ),
+    ReasonCode.INTERNAL_ERROR: Reason(
+        sentence="The node met an error of its own.",
+        action="Retry once; if it comes back, report it to us with the log line.",
+    ),
+}
