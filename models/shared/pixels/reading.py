@@ -1,0 +1,209 @@
+"""Reading: a dataset, a DICOM file or an ordinary image file enters, a GreyFrame leaves."""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from PIL import Image, UnidentifiedImageError
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import get_frame
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+
+from models.shared.pixels.errors import PixelError, PixelErrorCode
+from models.shared.pixels.frame import GreyFrame, find_content_box
+from models.shared.pixels.grey import grey_frame
+from models.shared.pixels.guard import (
+    PIXEL_KEYWORDS,
+    PixelLimits,
+    check_codestream_size,
+    check_header,
+    check_length,
+    frame_count,
+    transfer_syntax,
+    whole_number,
+)
+
+_DEFAULT_LIMITS = PixelLimits()
+# What pydicom and its decoders raise on damaged input; anything else is a defect of ours and must surface.
+_DECODER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+_MAX_INFLATED_BYTES = 2**30  # a deflated object names its size only inside what has to be inflated
+_INFLATE_STEP_BYTES = 2**20
+
+
+def read_frame(ds: Dataset, frame_index: int = 0, *, limits: PixelLimits = _DEFAULT_LIMITS) -> GreyFrame:
+    """Grey frame of a dataset that holds its pixel data.
+
+    Raises
+    ------
+    PixelError
+        With the code that says why the pixels cannot be used.
+    """
+    check_header(ds, frame_index, limits)
+    value = _pixel_value(ds)
+    stream = BytesIO(value) if isinstance(value, bytes | bytearray) else value
+    check_length(ds, stream)
+    return grey_frame(ds, _stored_values(ds, ds, stream, frame_index), frame_index)
+
+
+def read_file_frame(path: Path, frame_index: int = 0, *, limits: PixelLimits = _DEFAULT_LIMITS) -> GreyFrame:
+    """Grey frame of a DICOM file. The header is judged before the pixel data are read, and only one frame is read.
+
+    Raises
+    ------
+    PixelError
+        With the code that says why the pixels cannot be used.
+    OSError
+        The file cannot be opened or read.
+    """
+    file_meta = _read_file_meta(path)
+    if file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return read_frame(_inflated(path, file_meta), frame_index, limits=limits)
+    with path.open("rb") as file:
+        ds = _read_header(file)
+        check_header(ds, frame_index, limits)
+        _seek_to_pixel_value(ds, file)
+        check_length(ds, file)
+        stored = _stored_values(ds, path, file, frame_index)
+    return grey_frame(ds, stored, frame_index)
+
+
+def read_image_file(path: Path) -> GreyFrame:
+    """Grey frame of an ordinary image file (PNG, JPEG, ...): 8-bit luminance, alpha dropped; deeper images scaled.
+
+    Raises
+    ------
+    PixelError
+        not-an-image, absurd-size, decode-failed.
+    OSError
+        The file cannot be opened or read.
+    """
+    content = path.read_bytes()
+    try:
+        with Image.open(BytesIO(content)) as image:
+            if image.width * image.height > _DEFAULT_LIMITS.max_frame_px:
+                raise PixelError(PixelErrorCode.ABSURD_SIZE, rows=image.height, columns=image.width)
+            pixels = _luminance(image)
+    except UnidentifiedImageError as exc:
+        raise PixelError(PixelErrorCode.NOT_AN_IMAGE) from exc
+    except (OSError, SyntaxError, zlib.error, Image.DecompressionBombError) as exc:
+        raise PixelError(PixelErrorCode.DECODE_FAILED) from exc
+    return GreyFrame(pixels=pixels, content_box=find_content_box(pixels))
+
+
+def _luminance(image: Image.Image) -> npt.NDArray[np.float32]:
+    if not image.mode.startswith(("I", "F")):
+        return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    # Pillow's conversion of deeper images to mode L saturates: scale by the format's depth instead.
+    values = np.asarray(image, dtype=np.float64)
+    largest = 65535.0 if image.mode.startswith("I") else 1.0
+    return np.clip(np.nan_to_num(values) / largest, 0, 1).astype(np.float32)
+
+
+def _read_file_meta(path: Path) -> FileMetaDataset:
+    try:
+        return read_file_meta_info(path)
+    except InvalidDicomError as exc:
+        raise PixelError(PixelErrorCode.NOT_DICOM) from exc
+    except _DECODER_ERRORS as exc:
+        raise PixelError(PixelErrorCode.BAD_HEADER) from exc
+
+
+def _read_header(file: BinaryIO) -> Dataset:
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True)
+    except _DECODER_ERRORS as exc:
+        raise PixelError(PixelErrorCode.BAD_HEADER) from exc
+
+
+def _inflated(path: Path, file_meta: FileMetaDataset) -> Dataset:
+    """Inflate a whole deflated file (PS3.5 A.5) step by step, so that a small file cannot fill the memory."""
+    content = path.read_bytes()
+    # 128 bytes of preamble, DICM, and the group length element that counts the rest of group 2 (PS3.10 7.1)
+    start = 132 + 12 + whole_number(file_meta, "FileMetaInformationGroupLength")
+    inflated = _inflate(content[start:])
+    try:
+        ds = read_dataset(BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
+    except _DECODER_ERRORS as exc:
+        raise PixelError(PixelErrorCode.BAD_HEADER) from exc
+    ds.file_meta = file_meta
+    return ds
+
+
+def _inflate(pending: bytes) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = bytearray()
+    while pending and not inflater.eof and len(inflated) <= _MAX_INFLATED_BYTES:
+        try:
+            inflated += inflater.decompress(pending, _INFLATE_STEP_BYTES)
+        except zlib.error as exc:
+            raise PixelError(PixelErrorCode.DECODE_FAILED, uid=str(DeflatedExplicitVRLittleEndian)) from exc
+        pending = inflater.unconsumed_tail
+    if len(inflated) > _MAX_INFLATED_BYTES:
+        raise PixelError(PixelErrorCode.ABSURD_SIZE, inflated_bytes=len(inflated))
+    if not inflater.eof:
+        raise PixelError(PixelErrorCode.TRUNCATED, inflated_bytes=len(inflated))
+    return bytes(inflated)
+
+
+def _pixel_value(ds: Dataset) -> Any:
+    for keyword in PIXEL_KEYWORDS:
+        if keyword in ds and ds[keyword].value is not None:
+            return ds[keyword].value
+    raise PixelError(PixelErrorCode.NO_PIXELS)
+
+
+def _seek_to_pixel_value(ds: Dataset, file: BinaryIO) -> None:
+    """Step over the tag, VR and length of the pixel data element that reading the header stopped at."""
+    syntax = transfer_syntax(ds)
+    head_bytes = 8 if syntax.is_implicit_VR else 12  # PS3.5 7.1.2 and 7.1.3
+    if len(file.read(head_bytes)) < head_bytes:
+        raise PixelError(PixelErrorCode.NO_PIXELS)
+
+
+def _stored_values(ds: Dataset, source: Dataset | Path, stream: BinaryIO, frame_index: int) -> npt.NDArray[Any]:
+    """Decode one frame; integers in native byte order with their unused bits cleared, colour as RGB."""
+    syntax = transfer_syntax(ds)
+    has_own_bits = not syntax.is_encapsulated or syntax == RLELossless
+    options: dict[str, Any] = {"correct_unused_bits": False} if has_own_bits else {}
+    try:
+        if syntax.is_encapsulated:
+            check_codestream_size(ds, get_frame(stream, frame_index, number_of_frames=frame_count(ds)))
+        values = pixel_array(source, index=frame_index, **options)
+    except PixelError:
+        raise
+    except _DECODER_ERRORS as exc:
+        raise PixelError(PixelErrorCode.DECODE_FAILED, uid=str(syntax)) from exc
+    values = values.astype(values.dtype.newbyteorder("="), copy=True)
+    return _without_unused_bits(ds, values) if has_own_bits and values.dtype.kind in "iu" else values
+
+
+def _without_unused_bits(ds: Dataset, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Move the stored bits to the bottom and clear or sign-extend the rest (PS3.5 8.1.1): overlays may hide there."""
+    allocated = whole_number(ds, "BitsAllocated")
+    stored = whole_number(ds, "BitsStored", allocated)
+    if allocated != values.dtype.itemsize * 8 or stored == allocated:
+        return values
+    high_bit = whole_number(ds, "HighBit", stored - 1)
+    if not stored - 1 <= high_bit < allocated:
+        high_bit = stored - 1
+    aligned: npt.NDArray[Any] = np.right_shift(np.left_shift(values, allocated - 1 - high_bit), allocated - stored)
+    return aligned
