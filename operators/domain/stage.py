@@ -10,12 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai.deploy.core import Fragment, Operator, OperatorSpec
-
+from operators.domain import cuda_runtime
 from operators.domain.errors import NodeError, PermanentError
 from operators.domain.ids import pseudonym
+from operators.domain.inbox import Inbox
 from operators.domain.messages import StudyJob
 from operators.domain.reasons import ReasonCode
+
+cuda_runtime.preload()
+
+from holoscan.conditions import AsynchronousCondition, AsynchronousEventState  # noqa: E402 - needs the preloaded library
+from monai.deploy.core import Fragment, Operator, OperatorSpec  # noqa: E402 - needs the preloaded library
 
 logger = logging.getLogger(__name__)
 
@@ -98,3 +103,41 @@ class StageOperator(Operator):  # type: ignore[misc] # holoscan ships no types
         """Take one item, give one item."""
         del context
         op_output.emit(attempt(self.stage, self.run, op_input.receive("in")), "out")
+
+
+class _Condition:
+    """An inbox's Waker on a Holoscan AsynchronousCondition."""
+
+    def __init__(self, condition: AsynchronousCondition) -> None:
+        self._condition = condition
+
+    def ready(self) -> None:
+        self._condition.event_state = AsynchronousEventState.EVENT_DONE
+
+    def waiting(self) -> None:
+        self._condition.event_state = AsynchronousEventState.EVENT_WAITING
+
+    def never(self) -> None:
+        self._condition.event_state = AsynchronousEventState.EVENT_NEVER
+
+
+class SourceOperator(Operator):  # type: ignore[misc] # holoscan ships no types
+    """The source of a long-lived graph: emits on `out` what its inbox holds, and ends when the inbox is closed."""
+
+    def __init__(self, fragment: Fragment, *args: Any, inbox: Inbox[Any], **kwargs: Any) -> None:
+        self.inbox = inbox
+        self._condition = AsynchronousCondition(fragment, name=f"{kwargs.get('name', 'source')}_inbox")
+        super().__init__(fragment, self._condition, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the port."""
+        spec.output("out")
+
+    def start(self) -> None:
+        """Connect the inbox to the scheduler."""
+        self.inbox.bind(_Condition(self._condition))
+
+    def compute(self, op_input: Any, op_output: Any, context: Any) -> None:
+        """Emit the oldest item."""
+        del op_input, context
+        self.inbox.take(lambda item: op_output.emit(item, "out"))

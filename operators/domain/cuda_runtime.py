@@ -1,0 +1,34 @@
+"""Make `import holoscan` and `import monai` work on a machine without a GPU.
+
+Holoscan links libcudart, the CUDA runtime, but needs no driver. The wheel nvidia-cuda-runtime puts the library where
+the loader does not search, so it is loaded here, once, before the first import of holoscan or of monai (which imports
+monai.deploy by itself and fails with a misleading message).
+"""
+
+import ctypes
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+from operators.domain.errors import PrerequisiteMissingError
+
+_LIBRARY = "libcudart.so.13"
+
+
+@cache
+def preload() -> None:
+    """Load the CUDA runtime library into the process.
+
+    Raises PrerequisiteMissingError when the wheel nvidia-cuda-runtime is not installed.
+    """
+    for folder in _wheel_folders():
+        for path in sorted(folder.glob(f"**/{_LIBRARY}*")):
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+            return
+    raise PrerequisiteMissingError(f"{_LIBRARY} was not found: install the packages of requirements.txt")
+
+
+def _wheel_folders() -> tuple[Path, ...]:
+    spec = importlib.util.find_spec("nvidia")
+    locations = spec.submodule_search_locations if spec is not None else None
+    return tuple(Path(location) for location in locations or ())
