@@ -89,7 +89,7 @@ def ct_slice(*, seed: str = "ct", instance_number: int = 1, size_px: int = 512, 
     ds = _new_object(CTImageStorage, seed, str(instance_number))
     _add_study(ds, seed)
     ds.Modality = "CT"
-    ds.BodyPartExamined, ds.PatientPosition, ds.Laterality = "CHEST", "HFS", None
+    ds.BodyPartExamined, ds.PatientPosition = "CHEST", "HFS"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.InstanceNumber = str(instance_number)
     ds.FrameOfReferenceUID = seeded_uid(seed, "frame")
@@ -151,7 +151,7 @@ def presentation_state(image: Dataset, *, seed: str = "pr", **attributes: Any) -
     ds = _new_object(GrayscaleSoftcopyPresentationStateStorage, seed)
     _add_study(ds, seed)
     del ds.ContentDate, ds.ContentTime  # not of this IOD
-    ds.Modality, ds.Laterality, ds.InstanceNumber, ds.ContentLabel = "PR", None, "1", "TEST"
+    ds.Modality, ds.BodyPartExamined, ds.InstanceNumber, ds.ContentLabel = "PR", "CHEST", "1", "TEST"
     ds.ContentDescription = ds.ContentCreatorName = None
     ds.PresentationCreationDate, ds.PresentationCreationTime = ds.StudyDate, ds.StudyTime
     reference = _reference(image)
