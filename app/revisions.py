@@ -1,0 +1,183 @@
+"""The life of a revision in the work role, and the admin's hand on it: SQL on table revisions.
+
+queued --start--> working --file--> delivering --(outbox empty)--> done
+   ^                 |
+   +--put_back-------+--park--> parked --retry--> queued, or --discard--> withdrawn
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.jobs import TASK, enqueue, job_of
+from operators.domain.database import Connection, Pool, transaction
+from operators.domain.ids import pseudonym
+from operators.domain.messages import StudyJob
+from operators.domain.reasons import REASONS, ReasonCode
+from operators.domain.stage import Stopped
+
+logger = logging.getLogger(__name__)
+
+_LOCKED_STATE = "SELECT state, attempts, stage FROM revisions WHERE study_uid = %s AND revision = %s FOR UPDATE"
+
+_START = """
+UPDATE revisions
+SET state = 'working', attempts = attempts + 1, started_at = coalesce(started_at, now()),
+    next_attempt_at = NULL, stage = NULL, reason_code = NULL, reason = NULL
+WHERE study_uid = %s AND revision = %s
+RETURNING attempts"""
+
+_PUT_BACK = """
+UPDATE revisions
+SET state = 'queued', attempts = attempts - %(forgiven)s, next_attempt_at = %(next_attempt_at)s,
+    stage = %(stage)s, reason_code = %(code)s, reason = %(reason)s
+WHERE study_uid = %(study_uid)s AND revision = %(revision)s AND state = 'working'
+RETURNING 1"""
+
+_PARK = """
+UPDATE revisions
+SET state = 'parked', next_attempt_at = NULL, stage = %(stage)s, reason_code = %(code)s, reason = %(reason)s
+WHERE study_uid = %(study_uid)s AND revision = %(revision)s AND state IN ('queued', 'working')"""
+
+_FILED = """
+UPDATE revisions r
+SET state = CASE WHEN EXISTS (SELECT FROM outbox o WHERE o.study_uid = r.study_uid AND o.revision = r.revision
+                              AND o.state <> 'sent') THEN 'delivering' ELSE 'done' END,
+    finished_at = now(), stage_seconds = %(stage_seconds)s, next_attempt_at = NULL,
+    stage = NULL, reason_code = NULL, reason = NULL
+WHERE r.study_uid = %(study_uid)s AND r.revision = %(revision)s AND r.state = 'working'"""
+
+_FORGOTTEN = """
+SELECT r.study_uid, r.revision FROM revisions r
+WHERE r.state IN ('queued', 'working')
+  AND NOT EXISTS (SELECT FROM procrastinate_jobs j
+                  WHERE j.task_name = %s AND j.status IN ('todo', 'doing')
+                    AND j.args->>'study_uid' = r.study_uid AND (j.args->>'revision')::int = r.revision)
+FOR UPDATE OF r SKIP LOCKED"""
+
+_LATEST = """
+SELECT revision, state FROM revisions WHERE study_uid = %s ORDER BY revision DESC LIMIT 1 FOR UPDATE"""
+
+_RETRY = """
+UPDATE revisions
+SET state = 'queued', attempts = 0, next_attempt_at = NULL, stage = NULL, reason_code = NULL, reason = NULL
+WHERE study_uid = %s AND revision = %s"""
+
+_RETRY_OUTBOX = """
+UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = now(), leased_until = NULL, reason_code = NULL,
+                  reason = NULL
+WHERE study_uid = %s AND revision = %s AND state = 'parked' RETURNING 1"""
+
+_DISCARD = """
+UPDATE revisions SET state = 'withdrawn', finished_at = now(), next_attempt_at = NULL, reason_code = %(code)s,
+                     reason = %(reason)s
+WHERE study_uid = %(study_uid)s AND revision = %(revision)s"""
+
+_DROP_OUTBOX = "DELETE FROM outbox WHERE study_uid = %s AND revision = %s AND state <> 'sent'"
+
+
+class Filer(Protocol):
+    """Writes a draft, its documents and its outbox rows within the caller's transaction."""
+
+    def __call__(self, connection: Connection) -> None:
+        """Insert what is not there yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An admin's wish that the study's state does not allow, with the sentence to show."""
+
+    sentence: str
+
+
+class Revisions:
+    """Transitions of one revision; each is one transaction. All raise TransientError when the database is away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def start(self, job: StudyJob) -> int | None:
+        """Take up the job: the attempt's number, or None when there is nothing to do (finished, parked, unknown)."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(_LOCKED_STATE, _key(job)).fetchone()
+            if row is None or row["state"] not in ("queued", "working"):
+                return None
+            started = connection.execute(_START, _key(job)).fetchone()
+            return int(started["attempts"]) if started else None
+
+    def file(self, job: StudyJob, filer: Filer, stage_s: Mapping[str, float]) -> bool:
+        """Commit the draft with its documents and outbox rows; False when the job was no longer being worked on."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(_LOCKED_STATE, _key(job)).fetchone()
+            if row is None or row["state"] != "working":
+                return False
+            filer(connection)
+            seconds = json.dumps({stage: round(value, 6) for stage, value in stage_s.items()})
+            connection.execute(_FILED, {**_named(job), "stage_seconds": seconds})
+            return True
+
+    def put_back(self, job: StudyJob, stopped: Stopped, not_before: datetime, *, forgiven: bool) -> None:
+        """Queue the job again for later, with the reason it waits for; a forgiven attempt does not count."""
+        values = {**_named(job), **_reason(stopped), "next_attempt_at": not_before, "forgiven": int(forgiven)}
+        with transaction(self._pool) as connection:
+            if connection.execute(_PUT_BACK, values).fetchone():
+                enqueue(connection, job, not_before)
+
+    def park(self, job: StudyJob, stopped: Stopped) -> None:
+        """Put the study aside with its reason, for an admin."""
+        with transaction(self._pool) as connection:
+            connection.execute(_PARK, {**_named(job), **_reason(stopped)})
+        facts = {"study": pseudonym(job.study_uid), "code": stopped.error.code.value, "stage": stopped.stage}
+        logger.warning("study.parked", extra=facts)
+
+    def enqueue_forgotten(self) -> int:
+        """Give a job to every revision that waits for one and has none; return how many there were."""
+        with transaction(self._pool) as connection:
+            rows = connection.execute(_FORGOTTEN, (TASK,)).fetchall()
+            for row in rows:
+                enqueue(connection, job_of(row["study_uid"], row["revision"]))
+        return len(rows)
+
+    def retry(self, study_uid: str) -> Refused | None:
+        """Take up a parked or discarded study again, or its parked deliveries."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(_LATEST, (study_uid,)).fetchone()
+            if row is None:
+                return Refused(sentence="No such study.")
+            if row["state"] in ("parked", "withdrawn"):
+                connection.execute(_RETRY, (study_uid, row["revision"]))
+                enqueue(connection, job_of(study_uid, row["revision"]))
+                return None
+            if connection.execute(_RETRY_OUTBOX, (study_uid, row["revision"])).fetchone():
+                return None
+            return Refused(sentence=f"Nothing of the study is parked; its state is {row['state']}.")
+
+    def discard(self, study_uid: str) -> Refused | None:
+        """Give up a parked study, or the parked deliveries of one: nothing more of it is computed or sent."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(_LATEST, (study_uid,)).fetchone()
+            if row is None:
+                return Refused(sentence="No such study.")
+            if row["state"] not in ("parked", "delivering"):
+                return Refused(sentence=f"Only a parked study can be discarded; its state is {row['state']}.")
+            job = job_of(study_uid, row["revision"])
+            connection.execute(_DROP_OUTBOX, _key(job))
+            sentence = REASONS[ReasonCode.DISCARDED].sentence
+            connection.execute(_DISCARD, {**_named(job), "code": ReasonCode.DISCARDED.value, "reason": sentence})
+            return None
+
+
+def _key(job: StudyJob) -> tuple[str, int]:
+    return job.study_uid, int(job.revision)
+
+
+def _named(job: StudyJob) -> dict[str, Any]:
+    return {"study_uid": job.study_uid, "revision": int(job.revision)}
+
+
+def _reason(stopped: Stopped) -> dict[str, str]:
+    return {"stage": stopped.stage, "code": stopped.error.code.value, "reason": stopped.error.sentence}
