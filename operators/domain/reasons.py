@@ -14,6 +14,9 @@ class ReasonCode(StrEnum):
     DECODE_FAILED = "decode-failed"
     MODALITY_NOT_SERVED = "modality-not-served"
     NO_READABLE_VIEW = "no-readable-view"
+    VIEW_NOT_FRONTAL = "view-not-frontal"
+    IMAGE_NOT_PRIMARY = "image-not-primary"
+    OTHER_IMAGE_READ = "other-image-read"
     SPOOL_FILE_MISSING = "spool-file-missing"
     PATIENT_AMBIGUOUS = "patient-ambiguous"
     PACS_AWAY = "pacs-away"
@@ -68,6 +71,18 @@ REASONS: dict[ReasonCode, Reason] = {
     ReasonCode.NO_READABLE_VIEW: Reason(
         sentence="No image of the study is a view that the model reads.",
         action="Check View Position at the modality, or discard the study.",
+    ),
+    ReasonCode.VIEW_NOT_FRONTAL: Reason(
+        sentence="The image is a lateral, oblique or decubitus view, which the model does not read.",
+        action="Nothing to do; correct View Position at the modality if the image is a frontal view.",
+    ),
+    ReasonCode.IMAGE_NOT_PRIMARY: Reason(
+        sentence="The image is a localizer, a secondary capture or a computed companion, not the film itself.",
+        action="Nothing to do; correct Image Type at the modality if the image is the film itself.",
+    ),
+    ReasonCode.OTHER_IMAGE_READ: Reason(
+        sentence="Another image of the study suited the model better and was read instead.",
+        action="Nothing to do.",
     ),
     ReasonCode.SPOOL_FILE_MISSING: Reason(
         sentence="A received image is no longer in the spool.",

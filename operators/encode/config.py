@@ -1,0 +1,41 @@
+"""Settings of the encode stage."""
+
+from dataclasses import dataclass
+
+from operators.domain.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeConfig:
+    """How images are read.
+
+    Attributes
+    ----------
+    bundle
+        Name of the folder of the model bundle among the installed bundles.
+    threads
+        Processor threads the engine may use for one image; 0 takes one per core.
+    batch_images
+        Images that are encoded together at most (current and priors of one study); bounds the memory.
+    max_frame_px
+        Pixels of the largest image that is decoded; a larger one is refused as absurd.
+    evidence_mass_share
+        Share of the attention, in (0, 1], that the evidence region of an entity holds.
+    """
+
+    bundle: str = "interval-cxr-small"
+    threads: int = 0
+    batch_images: int = 4
+    max_frame_px: int = 64_000_000
+    evidence_mass_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value that cannot be meant."""
+        if not self.bundle or {"/", "\\"} & set(self.bundle) or self.bundle in {".", ".."}:
+            raise ConfigError("encode.bundle must be the name of an installed bundle, not a path")
+        if self.threads < 0:
+            raise ConfigError("encode.threads must be 0 or more")
+        if self.batch_images < 1 or self.max_frame_px < 1:
+            raise ConfigError("encode.batch_images and encode.max_frame_px must be 1 or more")
+        if not 0 < self.evidence_mass_share <= 1:
+            raise ConfigError("encode.evidence_mass_share must be above 0 and at most 1")
