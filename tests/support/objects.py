@@ -15,7 +15,6 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import (
     UID,
@@ -28,10 +27,11 @@ from pydicom.uid import (
     KeyObjectSelectionDocumentStorage,
 )
 
-import models.shared  # noqa: F401  its import makes pydicom refuse misspelt keywords
+from models.shared.codes import code
 
 _IMPLEMENTATION_CLASS_UID = UID("2.25.315162203141937171414127132231403215101")
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
+_VIEW_CODES = {"PA": "view_postero_anterior", "AP": "view_antero_posterior"}
 _SMALLEST_PDF = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
     b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 72 72]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
@@ -44,12 +44,12 @@ def seeded_uid(*parts: str) -> UID:
     return UID(f"2.25.{int.from_bytes(digest[:16])}")
 
 
-def code_item(code: Code) -> Dataset:
+def code_item(concept: Code) -> Dataset:
     """Item of a code sequence (PS3.3 8.8)."""
     item = Dataset()
-    item.CodeValue = code.value
-    item.CodingSchemeDesignator = code.scheme_designator
-    item.CodeMeaning = code.meaning
+    item.CodeValue = concept.value
+    item.CodingSchemeDesignator = concept.scheme_designator
+    item.CodeMeaning = concept.meaning
     return item
 
 
@@ -77,7 +77,11 @@ def dx_from_image(source: Path | npt.NDArray[Any], *, seed: str = "dx", **attrib
         ds.LossyImageCompressionRatio = "10"
         ds.LossyImageCompressionMethod = "ISO_10918_1"
         ds.DerivationDescription = "Wrapped from a JPEG copy"
-    return _with(ds, attributes)
+    _with(ds, attributes)
+    if ds.ViewPosition in _VIEW_CODES and "ViewCodeSequence" not in attributes:
+        ds.ViewCodeSequence = [code_item(code(_VIEW_CODES[ds.ViewPosition]).for_dicom())]
+        ds.ViewCodeSequence[0].ViewModifierCodeSequence = []
+    return ds
 
 
 def ct_slice(*, seed: str = "ct", instance_number: int = 1, size_px: int = 512, **attributes: Any) -> FileDataset:
@@ -110,12 +114,12 @@ def basic_text_sr(*, seed: str = "sr", **attributes: Any) -> FileDataset:
     """Smallest Basic Text SR (PS3.3 A.35.1): a document without pixels."""
     ds = _new_object(BasicTextSRStorage, seed)
     _add_study(ds, seed)
-    _add_document(ds, "SR", Code("18748-4", "LN", "Diagnostic Imaging Report"))
+    _add_document(ds, "SR", code("diagnostic_imaging_report").for_dicom())
     ds.CompletionFlag, ds.VerificationFlag = "PARTIAL", "UNVERIFIED"
     ds.PerformedProcedureCodeSequence = []
     text = Dataset()
     text.RelationshipType, text.ValueType = "CONTAINS", "TEXT"
-    text.ConceptNameCodeSequence = [code_item(codes.DCM.Finding)]
+    text.ConceptNameCodeSequence = [code_item(code("finding").for_dicom())]
     text.TextValue = "No comparison."
     ds.ContentSequence = [text]
     return _with(ds, attributes)
@@ -125,7 +129,7 @@ def key_objects(*images: Dataset, seed: str = "ko", **attributes: Any) -> FileDa
     """Build a Key Object Selection (PS3.3 A.35.4, TID 2010) that names `images`."""
     ds = _new_object(KeyObjectSelectionDocumentStorage, seed)
     _add_study(ds, seed)
-    _add_document(ds, "KO", codes.DCM.OfInterest)
+    _add_document(ds, "KO", code("of_interest").for_dicom())
     ds.ContentTemplateSequence = [_with(Dataset(), {"MappingResource": "DCMR", "TemplateIdentifier": "2010"})]
     ds.ContentSequence = [_image_reference(image) for image in images]
     ds.CurrentRequestedProcedureEvidenceSequence = [_evidence(image) for image in images]
@@ -235,12 +239,10 @@ def _add_study(ds: Dataset, seed: str) -> None:
 def _add_dx_acquisition(ds: Dataset) -> None:
     ds.AcquisitionDate, ds.AcquisitionTime = ds.StudyDate, ds.StudyTime
     ds.BodyPartExamined = "CHEST"
-    ds.AnatomicRegionSequence = [code_item(Code("43799004", "SCT", "Thoracic Cavity"))]
+    ds.AnatomicRegionSequence = [code_item(code("chest").for_dicom())]
     ds.ImageLaterality = "U"
     ds.PatientOrientation = ["L", "F"]
     ds.ViewPosition = "PA"
-    ds.ViewCodeSequence = [code_item(Code("399348003", "SCT", "postero-anterior"))]
-    ds.ViewCodeSequence[0].ViewModifierCodeSequence = []
     ds.DetectorType = "DIRECT"
     ds.DetectorConfiguration = "AREA"
     ds.DetectorDescription = ds.DetectorID = None
