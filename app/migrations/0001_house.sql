@@ -153,3 +153,13 @@ CREATE TABLE bundles (
     embedding_width integer NOT NULL,
     first_used_at   timestamptz NOT NULL DEFAULT now()
 );
+
+-- Each role's process says here that it lives.
+CREATE TABLE role_beats (
+    role       text NOT NULL,
+    host       text NOT NULL,
+    pid        integer NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    beat_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (role, host, pid)
+);

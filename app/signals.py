@@ -1,0 +1,39 @@
+"""Orderly endings: termination signals are blocked before any library starts a thread, and waited for in one place."""
+
+import ctypes
+import signal
+import threading
+from collections.abc import Callable
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+_PR_SET_PDEATHSIG = 1
+
+
+def block() -> None:
+    """Block the stop signals in this thread and all threads started from it. Call before importing numpy or torch."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, so that no role outlives its supervisor with a port held."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def wait(timeout_s: float) -> bool:
+    """Wait for a stop signal; True when one came within the time."""
+    return signal.sigtimedwait(STOP_SIGNALS, timeout_s) is not None
+
+
+def on_stop(act: Callable[[], None], ended: threading.Event) -> threading.Thread:
+    """Run `act` once on its own thread when a stop signal comes; the thread leaves quietly once `ended` is set."""
+
+    def watch() -> None:
+        while not ended.is_set():
+            if wait(0.2):
+                act()
+                return
+
+    thread = threading.Thread(target=watch, name="signals", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,1 @@
+"""The web role: health, metrics, the signed-in pages and the API."""

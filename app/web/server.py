@@ -1,0 +1,106 @@
+"""The web role's application: routes to the overview and the admin's hand, behind sign-in."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app import overview, revisions
+from app.web import api, health, pages
+from app.web.signin import SignIn
+from operators.domain.clock import Clock
+from operators.domain.database import Pool
+from operators.domain.errors import ConfigError, TransientError
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; form-action 'self'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """Where the pages are served. Without a token, one is made at the first start and kept in the state folder.
+
+    `bind` is an address; any that is not loopback is refused unless `token` is set. `viewer_url` is a template with
+    {study_uid} for links to the hospital's viewer.
+    """
+
+    port: int = 8080
+    bind: str | None = None
+    token: str = ""
+    viewer_url: str = ""
+
+    def check_bind(self, bind: str) -> None:
+        """Raise ConfigError when `bind` is not loopback and nobody has to sign in with a token of their own."""
+        if bind not in _LOOPBACK and not self.token:
+            raise ConfigError("web.bind: an address that is not loopback needs web.token (or web.token_file) to be set")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What the routes work with."""
+
+    pool: Pool
+    overview: overview.Overview
+    revisions: revisions.Revisions
+    signin: SignIn
+    clock: Clock
+    viewer_url: str
+
+
+def create_app(rooms: Rooms) -> FastAPI:
+    """Return the application."""
+    app = FastAPI(title="Interval", version="1", docs_url=None, redoc_url=None)
+    app.state.rooms = rooms
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    _add_health(app, rooms)
+
+    @app.middleware("http")
+    async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.exception_handler(TransientError)
+    async def away(request: Request, exc: TransientError) -> Response:
+        if request.url.path.startswith("/api/"):
+            problem = {"code": exc.code.value, "message": exc.sentence, "action": exc.action}
+            return JSONResponse({"error": problem}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return pages.problem(request, HTTPStatus.SERVICE_UNAVAILABLE, exc.sentence, exc.action)
+
+    return app
+
+
+def _add_health(app: FastAPI, rooms: Rooms) -> None:
+    figures = health.registry(rooms.pool, rooms.overview)
+
+    @app.get("/healthz", tags=["operation"], summary="Whether the node can work; answers without the database")
+    def healthz() -> JSONResponse:
+        if not health.database_answers(rooms.pool):
+            return JSONResponse(
+                {"status": "unavailable", "database": "away", "roles": {}}, HTTPStatus.SERVICE_UNAVAILABLE
+            )
+        try:
+            roles = health.roles(rooms.pool)
+        except TransientError:
+            return JSONResponse(
+                {"status": "unavailable", "database": "away", "roles": {}}, HTTPStatus.SERVICE_UNAVAILABLE
+            )
+        silent = [role for role, state in roles.items() if state != "up"]
+        return JSONResponse({"status": "degraded" if silent else "ok", "database": "up", "roles": roles})
+
+    @app.get("/metrics", tags=["operation"], summary="Prometheus text format")
+    def metrics() -> Response:
+        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
