@@ -1,26 +1,34 @@
 """The engine's arrays enter; one EntityReading per entity, its evidence in the image's own pixels, leaves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoder.engine import EntityReadings, ServedEntity
+from models.encoder.engine import BundleInfo, EntityReadings, ServedEntity
 from models.encoder.evidence import evidence_region
+from models.shared.codes import UnknownCodeError, entity_code_names
 from models.shared.pixels import to_image_points
+from operators.domain.errors import ConfigError
 from operators.domain.messages import EntityReading, EntityTerm, Region
+from operators.domain.reasons import ReasonCode
 from operators.encode.reading import ReadImage
 
-CodesOf = Callable[[int], tuple[str, str]]
-"""From an entity's index to the names of its finding code and its site code in models/shared/codes.csv."""
+
+def entity_terms(info: BundleInfo) -> tuple[EntityTerm, ...]:
+    """Terms of the entities a bundle serves, with their codes and the cuts that the bundle was admitted on.
+
+    Raises ConfigError(BUNDLE_UNUSABLE) when no codes are kept for one of them: its findings could not be reported.
+    """
+    try:
+        return tuple(_term(entity) for entity in info.entities)
+    except UnknownCodeError as exc:
+        what = f"The model bundle {info.name} serves an entity that cannot be reported: {exc}."
+        raise ConfigError(what, ReasonCode.BUNDLE_UNUSABLE) from exc
 
 
-def entity_terms(entities: Sequence[ServedEntity], codes_of: CodesOf) -> tuple[EntityTerm, ...]:
-    """Terms of the entities a bundle serves, with their codes and the cuts that the bundle was admitted on."""
-    return tuple(_term(entity, *codes_of(entity.index)) for entity in entities)
-
-
-def _term(entity: ServedEntity, finding_code: str, site_code: str) -> EntityTerm:
+def _term(entity: ServedEntity) -> EntityTerm:
+    finding_code, site_code = entity_code_names(entity.index)
     return EntityTerm(
         index=entity.index,
         name=entity.name,

@@ -14,7 +14,7 @@ from operators.domain.radiograph import Projection, projection_of
 from operators.domain.reasons import ReasonCode
 from operators.encode.config import EncodeConfig
 from operators.encode.reading import ReadImage, read_image
-from operators.encode.readings import CodesOf, entity_terms, readings_of
+from operators.encode.readings import entity_terms, readings_of
 from operators.encode.views import Skipped, choose_views
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,13 @@ class EncodeStage:
     """Reads the current study and its priors with one encoder.
 
     An image of the current study that cannot be read stops the case; a prior that cannot is left out with its reason.
+    Raises ConfigError(BUNDLE_UNUSABLE) when the bundle serves an entity that has no codes.
     """
 
-    def __init__(self, encoder: Encoder, config: EncodeConfig, *, codes_of: CodesOf) -> None:
+    def __init__(self, encoder: Encoder, config: EncodeConfig) -> None:
         self._encoder = encoder
         self._config = config
-        self._terms = entity_terms(encoder.info.entities, codes_of)
+        self._terms = entity_terms(encoder.info)
 
     def __call__(self, case: CaseWithPriors) -> EncodedCase:
         """Encode the case. Raises PermanentError, TransientError."""

@@ -1,0 +1,115 @@
+"""A comparison's structure enters, its English sentences leave: what was compared, then each group of findings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from operators.compare.cautions import interval_days, load_cautions
+from operators.compare.grouping import GROUPS, About, Group, group_of
+from operators.compare.phrases import listed, phrase_of
+from operators.domain.ids import StudyUid
+from operators.domain.messages import (
+    EntityFinding,
+    Image,
+    PriorDecision,
+    PriorOutcome,
+    PriorSearch,
+    Sentence,
+    Study,
+    study_date_of,
+)
+from operators.domain.reasons import REASONS, ReasonCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What was compared with what. `prior` is None when nothing was; `unreadable` names chosen priors left out."""
+
+    current: tuple[Study, Image]
+    prior: tuple[Study, Image] | None
+    search: PriorSearch
+    unreadable: tuple[tuple[StudyUid, ReasonCode], ...]
+    cautions: tuple[str, ...]
+
+
+_NOTHING_COMPARED = {
+    PriorOutcome.NONE_EXISTS: "No prior exists: the archive holds no earlier study of this patient, so nothing is "
+    "compared.",
+    PriorOutcome.NONE_RELEVANT: "Earlier studies of this patient exist, but none of them is suitable for comparison, "
+    "so nothing is compared.",
+    PriorOutcome.COULD_NOT_ASK: "The archive could not be asked for earlier studies: whether a prior exists is not "
+    "known, and nothing is compared.",
+    PriorOutcome.FOUND: "An earlier study was found, but its images are not available, so nothing is compared.",
+}
+
+
+def write_sentences(circumstances: Circumstances, findings: Sequence[EntityFinding]) -> tuple[Sentence, ...]:
+    """Write the draft's sentences; every finding is told in exactly one of them."""
+    told = [sentence for group in GROUPS for sentence in _about_findings(group, findings)]
+    return (*_about_comparison(circumstances), *_about_cautions(circumstances.cautions), *told)
+
+
+def _about_comparison(circumstances: Circumstances) -> list[Sentence]:
+    texts = [_what_is_compared(circumstances)]
+    if circumstances.prior is not None:
+        texts += _why_chosen(circumstances.search, circumstances.prior[0].study_uid)
+        texts += _not_readable(circumstances.unreadable)
+    return [Sentence(text=text, entity_indices=(), about=About.COMPARISON.value) for text in texts]
+
+
+def _what_is_compared(circumstances: Circumstances) -> str:
+    if circumstances.prior is None:
+        if circumstances.unreadable:
+            why = REASONS[circumstances.unreadable[0][1]].sentence
+            return f"An earlier study was chosen, but could not be read, so nothing is compared. {why}"
+        return _NOTHING_COMPARED[circumstances.search.outcome]
+    current, prior = circumstances.current, circumstances.prior
+    named = f"The {_named(*current)} is compared with the {_named(*prior)}"
+    return f"{named}{_interval(interval_days(current[0], prior[0]))}."
+
+
+def _named(study: Study, image: Image) -> str:
+    day = study_date_of(study.study_date)
+    return f"{image.header.modality} study of {day.isoformat() if day else 'unknown date'}"
+
+
+def _interval(days: int | None) -> str:
+    if days is None or days < 0:
+        return ""
+    if days == 0:
+        return ", taken on the same day"
+    return f", {days} day{'' if days == 1 else 's'} earlier"
+
+
+def _why_chosen(search: PriorSearch, prior: StudyUid) -> list[str]:
+    decision: PriorDecision | None = next((each for each in search.decisions if each.study_uid == prior), None)
+    if decision is None or not decision.reason:
+        return []
+    return [f"Why this prior was chosen: {decision.reason.rstrip('.')}."]
+
+
+def _not_readable(unreadable: Sequence[tuple[StudyUid, ReasonCode]]) -> list[str]:
+    if not unreadable:
+        return []
+    count = "One other earlier study was" if len(unreadable) == 1 else f"{len(unreadable)} other earlier studies were"
+    return [f"{count} chosen too, but could not be read."]
+
+
+def _about_cautions(cautions: Sequence[str]) -> list[Sentence]:
+    table = load_cautions()
+    return [Sentence(text=table[code].sentence, entity_indices=(), about=About.CAUTION.value) for code in cautions]
+
+
+def _about_findings(group: Group, findings: Sequence[EntityFinding]) -> list[Sentence]:
+    members = [finding for finding in findings if group_of(finding) is group]
+    if group.together:
+        return [_sentence(group, members)] if members else []
+    return [_sentence(group, [finding]) for finding in members]
+
+
+def _sentence(group: Group, findings: Sequence[EntityFinding]) -> Sentence:
+    names = listed([phrase_of(finding.entity) for finding in findings])
+    return Sentence(
+        text=group.template.format(names),
+        entity_indices=tuple(finding.entity.index for finding in findings),
+        about=group.about.value,
+    )

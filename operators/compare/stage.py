@@ -1,0 +1,118 @@
+"""A retrieved case enters; the comparison of its current study with the first readable prior leaves. Pure."""
+
+import numpy as np
+
+from operators.compare.cautions import cautions_between, cautions_of_image, withholding
+from operators.compare.config import CompareConfig
+from operators.compare.grounding import strike_unsupported
+from operators.compare.sentences import Circumstances, write_sentences
+from operators.compare.states import Evidence, Rule, Verdict, decide, presence_of, undetermined_without_prior
+from operators.domain.messages import (
+    ComparedCase,
+    Comparison,
+    EncodedCase,
+    EncodedStudy,
+    EntityFinding,
+    EntityReading,
+    RetrievedCase,
+)
+
+
+class CompareStage:
+    """Compares each finding of the current study with the most relevant prior that could be read."""
+
+    def __init__(self, config: CompareConfig) -> None:
+        self._config = config
+
+    def __call__(self, case: RetrievedCase) -> ComparedCase:
+        """Compare. Raises nothing of its own: what cannot be decided is undetermined."""
+        encoded = case.encoded
+        prior = encoded.priors[0] if encoded.priors else None
+        circumstances = self._circumstances(encoded, prior)
+        findings = _findings(encoded.current, prior, circumstances.cautions, self._config)
+        comparison = Comparison(
+            current=encoded.current.study,
+            current_image=encoded.current.image,
+            prior=prior.study if prior else None,
+            prior_image=prior.image if prior else None,
+            search=encoded.search,
+            bundle=encoded.bundle,
+            findings=findings,
+            sentences=strike_unsupported(write_sentences(circumstances, findings), findings),
+            cautions=circumstances.cautions,
+        )
+        return ComparedCase(comparison=comparison, similar=case.similar)
+
+    def _circumstances(self, encoded: EncodedCase, prior: EncodedStudy | None) -> Circumstances:
+        current_pair = (encoded.current.study, encoded.current.image)
+        prior_pair = (prior.study, prior.image) if prior else None
+        return Circumstances(
+            current=current_pair,
+            prior=prior_pair,
+            search=encoded.search,
+            unreadable=encoded.unreadable_priors,
+            cautions=cautions_between(current_pair, prior_pair, long_interval_days=self._config.long_interval_days)
+            if prior_pair
+            else cautions_of_image(*current_pair),
+        )
+
+
+def _findings(
+    current: EncodedStudy, prior: EncodedStudy | None, cautions: tuple[str, ...], config: CompareConfig
+) -> tuple[EntityFinding, ...]:
+    before = {reading.entity.index: reading for reading in prior.readings} if prior else {}
+    missing = Rule.NO_PRIOR if prior is None else Rule.NOT_READ_ON_PRIOR
+    return tuple(
+        _alone(reading, missing)
+        if (earlier := before.get(reading.entity.index)) is None
+        else _compared(reading, earlier, cautions, config)
+        for reading in current.readings
+    )
+
+
+def _alone(reading: EntityReading, missing: Rule) -> EntityFinding:
+    return _finding(reading, None, None, undetermined_without_prior(missing))
+
+
+def _compared(
+    reading: EntityReading, earlier: EntityReading, cautions: tuple[str, ...], config: CompareConfig
+) -> EntityFinding:
+    evidence = Evidence(
+        term=reading.entity,
+        current_prob=reading.presence_prob,
+        prior_prob=earlier.presence_prob,
+        similarity_cosine=cosine_of(reading, earlier),
+    )
+    withheld_by = withholding(cautions, reading.entity.index)
+    return _finding(reading, earlier, evidence, decide(evidence, config, withheld_by=withheld_by))
+
+
+def _finding(
+    reading: EntityReading, earlier: EntityReading | None, evidence: Evidence | None, verdict: Verdict
+) -> EntityFinding:
+    return EntityFinding(
+        entity=reading.entity,
+        current=presence_of(reading.presence_prob, reading.entity),
+        prior=evidence.prior if evidence else None,
+        current_prob=reading.presence_prob,
+        prior_prob=evidence.prior_prob if evidence else None,
+        similarity_cosine=evidence.similarity_cosine if evidence else None,
+        state=verdict.state,
+        state_swapped=verdict.swapped,
+        confidence=verdict.confidence,
+        rule=verdict.rule,
+        current_region=reading.region,
+        prior_region=earlier.region if earlier else None,
+    )
+
+
+def cosine_of(one: EntityReading, other: EntityReading) -> float | None:
+    """Cosine similarity of two unit-norm embeddings (D,), in [-1, 1]; None when they do not fit or are not numbers.
+
+    Exactly symmetric: exchanging the two gives the same float.
+    """
+    if one.embedding.shape != other.embedding.shape:
+        return None
+    product = one.embedding.astype(np.float64) * other.embedding.astype(np.float64)
+    cosine = float(product.sum())
+    return max(-1.0, min(1.0, cosine)) if np.isfinite(cosine) else None
