@@ -98,7 +98,10 @@ def _refuse_unknown(kind: Any, plain: Any, where: str) -> None:
             _refuse_unknown(hints[key], value, f"{where}.{key}")
         return
     element = typing.get_args(kind)
-    if isinstance(plain, list | tuple) and element:
+    if isinstance(plain, Mapping) and _is_mapping(kind):
+        for name, value in plain.items():
+            _refuse_unknown(element[1], value, f"{where}.{name}")
+    elif isinstance(plain, list | tuple) and element:
         for index, value in enumerate(plain):
             _refuse_unknown(element[0], value, f"{where}.{index}")
 
