@@ -90,6 +90,7 @@ CREATE TABLE prior_searches (
     sentence    text NOT NULL,
     searched_at timestamptz NOT NULL,
     decisions   jsonb NOT NULL,                -- [operators.domain.messages.PriorDecision]
+    images      jsonb NOT NULL DEFAULT '[]',   -- [operators.priors.candidates.WantedImage] of the chosen priors
     PRIMARY KEY (study_uid, revision),
     FOREIGN KEY (study_uid, revision) REFERENCES revisions ON DELETE CASCADE
 );

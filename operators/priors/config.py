@@ -1,0 +1,165 @@
+"""Settings of the priors stage: how the PACS is asked, and which of its studies are relevant."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from operators.domain.errors import ConfigError
+
+CHEST_WORDS = (
+    "CHEST",
+    "CXR",
+    "THORAX",
+    "TORAX",
+    "TORACE",
+    "LUNG",
+    "PULMO",
+    "POUMON",
+    "POLMON",
+    "THORAC",
+    "HRUDNIK",
+    "ΘΩΡΑΚ",
+    "ГРУДН",
+    "胸",
+)
+"""How a chest is called in Body Part Examined and descriptions: beginnings of words, without accents."""
+
+NOT_CHEST_WORDS = ("SPINE", "WIRBEL", "RACHIS", "COLUMNA", "COLONNE", "VERTEBR", "BWS", "TSPINE")
+"""Beginnings of words beside which a chest word does not mean the chest: "thoracic spine"."""
+
+AUTHENTICATIONS = ("none", "basic", "bearer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelevanceRule:
+    """Which earlier studies are compared with a current study of some modality and body part.
+
+    Attributes
+    ----------
+    name
+        How the rule is called in sentences for people, for example "chest film".
+    modalities
+        Modalities of the current study that the rule serves (DICOM defined terms).
+    prior_modalities
+        Modalities a prior may have; those that are also in `modalities` count as the same modality.
+    body_words
+        Beginnings of words in Body Part Examined, or where that says nothing in the descriptions, that name the body
+        part; in capitals, without accents. () means any body part.
+    not_body_words
+        Beginnings of words that take the meaning from a body word beside them.
+    accept_unknown_body_part
+        Whether a study that says nothing of its body part is taken to show this one.
+    compares_views
+        Whether views are matched: a prior known to hold only other views than the current study is left.
+    max_age_days
+        Oldest prior in days before the current study.
+    max_images
+        Images fetched of one prior at most.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    prior_modalities: tuple[str, ...]
+    body_words: tuple[str, ...] = ()
+    not_body_words: tuple[str, ...] = ()
+    accept_unknown_body_part: bool = False
+    compares_views: bool = True
+    max_age_days: int = 3650
+    max_images: int = 8
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a rule that can never choose anything."""
+        if not (self.name and self.modalities and self.prior_modalities):
+            raise ConfigError("a rule in priors.rules needs name, modalities and prior_modalities")
+        if self.max_age_days < 0 or self.max_images < 1:
+            raise ConfigError(f"rule {self.name}: max_age_days must be 0 or more, max_images 1 or more")
+
+
+FILMS = ("CR", "DX", "RG")
+"""Projection radiographs: computed, digital, and digitised film (PS3.3 C.7.3.1.1.1)."""
+
+CHEST_FILM = RelevanceRule(
+    name="chest film",
+    modalities=FILMS,
+    prior_modalities=FILMS,
+    body_words=CHEST_WORDS,
+    not_body_words=NOT_CHEST_WORDS,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorsConfig:
+    """Where priors come from and how they are chosen.
+
+    Attributes
+    ----------
+    url
+        Root of the PACS's DICOMweb services; empty: no PACS is asked, and every draft says so.
+    qido_path, wado_path
+        Paths of QIDO-RS and WADO-RS below the root, where the PACS has them apart.
+    authentication
+        none, basic (username, password) or bearer (token).
+    client_certificate, client_key
+        PEM files that identify this node to the PACS by TLS; the key may be in the certificate's file.
+    ca_file
+        PEM file of the authorities that may vouch for the PACS; None: the usual ones.
+    connect_timeout_s, read_timeout_s
+        Longest wait for a connection, and for the next bytes of an answer.
+    page_size
+        Answers asked for at a time.
+    max_answers
+        Answers of one query that are looked at; beyond, the search counts as incomplete.
+    max_opened
+        Candidates, most recent first, whose series and images are looked up.
+    rules
+        Relevance rules; the first that serves the current study is followed.
+    max_priors
+        Priors compared with at most.
+    trust_missing_issuer
+        Whether a study is taken for the same patient's where only one side names the issuer of the patient ID. Even
+        then birth dates must be there and agree.
+    give_up_after_s
+        Seconds since the first attempt after which a PACS that is away is no longer waited for.
+    """
+
+    url: str = ""
+    qido_path: str = ""
+    wado_path: str = ""
+    authentication: str = "none"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    ca_file: Path | None = None
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 60.0
+    page_size: int = 200
+    max_answers: int = 2000
+    max_opened: int = 50
+    rules: tuple[RelevanceRule, ...] = (CHEST_FILM,)
+    max_priors: int = 2
+    trust_missing_issuer: bool = True
+    give_up_after_s: float = 1800.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value that cannot be meant."""
+        if self.url and (urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname):
+            raise ConfigError("priors.url must be an http or https URL")
+        self._check_identity()
+        if min(self.connect_timeout_s, self.read_timeout_s) <= 0:
+            raise ConfigError("priors.connect_timeout_s and priors.read_timeout_s must be above 0")
+        if min(self.page_size, self.max_answers, self.max_opened, self.max_priors) < 1:
+            raise ConfigError("priors.page_size, max_answers, max_opened and max_priors must be 1 or more")
+        if self.give_up_after_s < 0:
+            raise ConfigError("priors.give_up_after_s must be 0 or more")
+
+    def _check_identity(self) -> None:
+        if self.authentication not in AUTHENTICATIONS:
+            raise ConfigError(f"priors.authentication must be one of {', '.join(AUTHENTICATIONS)}")
+        if self.authentication == "basic" and not (self.username and self.password):
+            raise ConfigError("priors.authentication basic needs priors.username and priors.password")
+        if self.authentication == "bearer" and not self.token:
+            raise ConfigError("priors.authentication bearer needs priors.token")
+        if self.client_key and not self.client_certificate:
+            raise ConfigError("priors.client_key needs priors.client_certificate")
