@@ -68,7 +68,7 @@ def cautions_between(
     now, before = current[1].header, prior[1].header
     differs = {
         "order-uncertain": not _is_earlier(prior[0], current[0]),
-        "laterality-differs": _differs(now.laterality, before.laterality),
+        "laterality-differs": _differs(_side(now), _side(before)),
         "processing-differs": _is_unprocessed(now) != _is_unprocessed(before),
         "projection-differs": {projection_of(now), projection_of(before)} == {Projection.PA, Projection.AP},
         "modality-differs": _differs(now.modality, before.modality),
@@ -118,6 +118,12 @@ def _is_earlier_time(prior: str, current: str) -> bool:
 def _differs(one: str, other: str) -> bool:
     """Whether both are stated and not alike."""
     return bool(one.strip() and other.strip()) and one.strip().upper() != other.strip().upper()
+
+
+def _side(header: InstanceHeader) -> str:
+    """Return the side an image shows: L, R, BOTH, or nothing where it is not said (PS3.3 C.8.11.3, C.7.3.1)."""
+    stated = header.laterality.strip().upper()[:1]
+    return {"L": "L", "R": "R", "U": "BOTH", "B": "BOTH"}.get(stated, "")
 
 
 def _is_unprocessed(header: InstanceHeader) -> bool:

@@ -1,0 +1,243 @@
+"""The compare stage: cases enter, findings and sentences that a radiologist reads leave."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from operators.compare.config import CompareConfig
+from operators.compare.grounding import strike_unsupported
+from operators.compare.stage import CompareStage
+from operators.compare.states import Rule
+from operators.domain.ids import InstanceUid, StudyUid
+from operators.domain.messages import (
+    ChangeState,
+    Comparison,
+    EntityFinding,
+    Presence,
+    PriorOutcome,
+    RetrievedCase,
+    Sentence,
+    SimilarCase,
+)
+from operators.domain.reasons import ReasonCode
+from tests.support.comparing import header, reading, retrieved, search, study, unit
+
+PNEUMOTHORAX, CONSOLIDATION, EFFUSION, ATELECTASIS, HEART = 6, 9, 12, 35, 71
+
+
+def compare(case: RetrievedCase) -> Comparison:
+    return CompareStage(CompareConfig())(case).comparison
+
+
+def texts(comparison: Comparison, about: str) -> list[str]:
+    return [sentence.text for sentence in comparison.sentences if sentence.about == about]
+
+
+def test_first_sentence_says_what_was_compared_and_the_next_why() -> None:
+    comparison = compare(retrieved({EFFUSION: 0.9}, {EFFUSION: 0.1}))
+    assert texts(comparison, "comparison") == [
+        "The DX study of 2024-03-02 is compared with the DX study of 2024-02-10, 21 days earlier.",
+        "Why this prior was chosen: same body part, most recent.",
+    ]
+
+
+def test_new_and_resolved_findings_are_told_first() -> None:
+    case = retrieved(
+        {CONSOLIDATION: 0.1, PNEUMOTHORAX: 0.1, EFFUSION: 0.9}, {CONSOLIDATION: 0.1, PNEUMOTHORAX: 0.9, EFFUSION: 0.1}
+    )
+    told = [sentence.text for sentence in compare(case).sentences if sentence.entity_indices]
+    assert told == [
+        "The model finds pleural effusion that it does not find on the prior: new.",
+        "The model finds pneumothorax on the prior but no longer on the current image: resolved.",
+        "The model finds on neither image: lung consolidation.",
+    ]
+
+
+def test_finding_on_both_images_is_stable_only_where_the_embeddings_agree() -> None:
+    now = [reading(0.9, index=EFFUSION, embedding=unit(1, 0)), reading(0.9, index=ATELECTASIS, embedding=unit(1, 0))]
+    before = [
+        reading(0.9, index=EFFUSION, embedding=unit(1, 0.1)),
+        reading(0.9, index=ATELECTASIS, embedding=unit(1, 1)),
+    ]
+    comparison = compare(retrieved(now, before))
+    assert texts(comparison, "unchanged") == ["The model finds pleural effusion on both images and measures no change."]
+    assert texts(comparison, "present") == [
+        "The model finds on both images, without judging their extent: atelectasis."
+    ]
+    stable, open_ = comparison.findings
+    assert (stable.state, open_.state) == (ChangeState.STABLE, ChangeState.UNDETERMINED)
+    assert stable.similarity_cosine == pytest.approx(1 / np.hypot(1, 0.1))
+
+
+def test_undetermined_findings_share_one_sentence() -> None:
+    case = retrieved({EFFUSION: 0.5, ATELECTASIS: 0.5}, {EFFUSION: 0.5, ATELECTASIS: 0.1})
+    assert texts(compare(case), "undetermined") == [
+        "Undetermined on the current image: pleural effusion and atelectasis."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("current", "prior", "about", "text"),
+    [
+        (0.9, 0.5, "present", "The model finds on the current image, undetermined on the prior: pleural effusion."),
+        (
+            0.5,
+            0.9,
+            "undetermined",
+            "The model finds on the prior, undetermined on the current image: pleural effusion.",
+        ),
+        (
+            0.1,
+            0.5,
+            "absent",
+            "The model does not find on the current image, undetermined on the prior: pleural effusion.",
+        ),
+    ],
+)
+def test_half_of_a_comparison_is_told_as_half(current: float, prior: float, about: str, text: str) -> None:
+    assert texts(compare(retrieved({EFFUSION: current}, {EFFUSION: prior})), about) == [text]
+
+
+def test_without_a_prior_presence_is_told_and_nothing_is_determined() -> None:
+    comparison = compare(retrieved({EFFUSION: 0.9, ATELECTASIS: 0.5, HEART: 0.1}, None))
+    assert [(f.state, f.rule, f.prior, f.prior_prob, f.prior_region) for f in comparison.findings] == [
+        (ChangeState.UNDETERMINED, Rule.NO_PRIOR, None, None, None)
+    ] * 3
+    assert comparison.prior is None
+    assert comparison.prior_image is None
+    assert [sentence.text for sentence in comparison.sentences if sentence.entity_indices] == [
+        "The model finds: pleural effusion.",
+        "Undetermined on the current image: atelectasis.",
+        "The model does not find: enlargement of cardiac chambers.",
+    ]
+
+
+def test_no_prior_and_could_not_ask_are_told_in_different_words() -> None:
+    told = [
+        texts(compare(retrieved({EFFUSION: 0.9}, None, search=search(outcome))), "comparison")[0]
+        for outcome in PriorOutcome
+    ]
+    assert len(set(told)) == len(PriorOutcome)
+    no_prior, could_not_ask = told[1], told[3]
+    assert "No prior exists" in no_prior
+    assert "could not be asked" in could_not_ask
+    assert "not known" in could_not_ask
+
+
+def test_unreadable_prior_is_told_with_its_reason() -> None:
+    case = retrieved(
+        {EFFUSION: 0.9},
+        None,
+        search=search(PriorOutcome.FOUND),
+        unreadable_priors=((StudyUid("1.1"), ReasonCode.TRUNCATED),),
+    )
+    assert texts(compare(case), "comparison") == [
+        "An earlier study was chosen, but could not be read, so nothing is compared. "
+        "The image ends before its pixel data does."
+    ]
+
+
+def test_other_unreadable_priors_are_counted_beside_the_one_compared_with() -> None:
+    unreadable = ((StudyUid("1.7"), ReasonCode.TRUNCATED), (StudyUid("1.8"), ReasonCode.NO_PIXELS))
+    case = retrieved({EFFUSION: 0.9}, {EFFUSION: 0.9}, unreadable_priors=unreadable)
+    assert texts(compare(case), "comparison")[-1] == "2 other earlier studies were chosen too, but could not be read."
+
+
+def test_heart_size_is_not_compared_across_projections() -> None:
+    prior = study(header("1.1.1", view_position="AP"), uid="1.1", study_date="20240210")
+    case = retrieved({HEART: 0.9, EFFUSION: 0.9}, {HEART: 0.1, EFFUSION: 0.1}, prior_study=prior)
+    comparison = compare(case)
+    assert comparison.cautions == ("projection-differs",)
+    heart, effusion = comparison.findings
+    assert (heart.state, heart.rule) == (ChangeState.UNDETERMINED, "projection-differs")
+    assert (heart.current, heart.prior) == (Presence.PRESENT, Presence.ABSENT)
+    assert effusion.state is ChangeState.NEW
+    assert len(texts(comparison, "caution")) == 1
+
+
+def test_entity_not_read_on_the_prior_is_undetermined() -> None:
+    (finding,) = compare(retrieved({EFFUSION: 0.9}, {HEART: 0.9})).findings
+    assert (finding.state, finding.rule, finding.prior) == (ChangeState.UNDETERMINED, Rule.NOT_READ_ON_PRIOR, None)
+
+
+def test_embeddings_of_different_width_are_not_called_similar() -> None:
+    case = retrieved(
+        [reading(0.9, embedding=unit(1, 0))],
+        [reading(0.9, embedding=unit(1, 0, 0))],
+    )
+    (finding,) = compare(case).findings
+    assert (finding.similarity_cosine, finding.state) == (None, ChangeState.UNDETERMINED)
+
+
+def test_similar_cases_of_other_patients_pass_by_the_comparison() -> None:
+    other = SimilarCase(
+        entity_index=EFFUSION,
+        rank=1,
+        study_uid=StudyUid("9.9"),
+        instance_uid=InstanceUid("9.9.9"),
+        score_cosine=0.9,
+        presence_prob=0.8,
+    )
+    compared = CompareStage(CompareConfig())(replace(retrieved({EFFUSION: 0.9}, None), similar=(other,)))
+    assert compared.similar == (other,)
+    assert "9.9" not in str(compared.comparison)
+
+
+def test_study_without_a_date_is_told_so() -> None:
+    current = study(header("1.2.1"), study_date="")
+    comparison = compare(retrieved({EFFUSION: 0.9}, {EFFUSION: 0.1}, current_study=current))
+    assert texts(comparison, "comparison")[0] == (
+        "The DX study of unknown date is compared with the DX study of 2024-02-10."
+    )
+    assert comparison.findings[0].rule == "order-uncertain"
+
+
+def effusion_is_new() -> tuple[Sentence, tuple[EntityFinding, ...]]:
+    comparison = compare(retrieved({EFFUSION: 0.9, HEART: 0.1}, {EFFUSION: 0.1, HEART: 0.1}))
+    (sentence,) = [each for each in comparison.sentences if each.about == "change"]
+    return sentence, comparison.findings
+
+
+def test_supported_sentence_is_kept() -> None:
+    sentence, findings = effusion_is_new()
+    assert strike_unsupported([sentence], findings) == (sentence,)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"entity_indices": ()},
+        {"entity_indices": (HEART,)},
+        {"entity_indices": (EFFUSION, HEART)},
+        {"entity_indices": (4711,)},
+        {"about": "absent"},
+        {"about": "comparison"},
+        {"about": "comparison", "entity_indices": ()},
+        {"about": "small talk"},
+        {"text": "The model finds left pleural effusion that it does not find on the prior: new."},
+        {"text": "The model finds severe pleural effusion that it does not find on the prior: new."},
+        {"text": "The model finds pneumothorax that it does not find on the prior: new."},
+        {"text": "The model finds pleural effusion and pneumothorax that it does not find on the prior: new."},
+        {"text": "The model finds pleural effusion on the prior but no longer on the current image: resolved."},
+        {"text": "The model finds pleural effusion."},
+        {"text": ""},
+    ],
+)
+def test_sentence_that_its_findings_do_not_support_is_struck(forged: dict[str, Any]) -> None:
+    sentence, findings = effusion_is_new()
+    assert strike_unsupported([replace(sentence, **forged)], findings) == ()
+
+
+def test_sentence_on_a_state_that_was_withdrawn_is_struck() -> None:
+    sentence, findings = effusion_is_new()
+    withdrawn = tuple(replace(finding, state=ChangeState.UNDETERMINED) for finding in findings)
+    assert strike_unsupported([sentence], withdrawn) == ()
+
+
+def test_sentence_on_the_comparison_may_not_smuggle_in_a_finding() -> None:
+    _, findings = effusion_is_new()
+    smuggler = Sentence(text="It was chosen for the pneumothorax.", entity_indices=(), about="comparison")
+    honest = Sentence(text="It was chosen as the most recent.", entity_indices=(), about="comparison")
+    assert strike_unsupported([smuggler, honest], findings) == (honest,)
