@@ -32,14 +32,12 @@ class Circumstances:
 
 
 _NOTHING_COMPARED = {
-    PriorOutcome.NONE_EXISTS: "No prior exists: the archive holds no earlier study of this patient, so nothing is "
-    "compared.",
-    PriorOutcome.NONE_RELEVANT: "Earlier studies of this patient exist, but none of them is suitable for comparison, "
-    "so nothing is compared.",
-    PriorOutcome.COULD_NOT_ASK: "The archive could not be asked for earlier studies: whether a prior exists is not "
-    "known, and nothing is compared.",
-    PriorOutcome.FOUND: "An earlier study was found, but its images are not available, so nothing is compared.",
+    PriorOutcome.NONE_EXISTS: "No prior exists, so nothing is compared.",
+    PriorOutcome.NONE_RELEVANT: "No suitable prior was found, so nothing is compared.",
+    PriorOutcome.COULD_NOT_ASK: "No prior could be had, which does not mean that none exists; nothing is compared.",
+    PriorOutcome.FOUND: "A prior was found, but its images are not available, so nothing is compared.",
 }
+"""What is said first; the sentence of the search itself follows and tells the particulars."""
 
 
 def write_sentences(circumstances: Circumstances, findings: Sequence[EntityFinding]) -> tuple[Sentence, ...]:
@@ -49,22 +47,27 @@ def write_sentences(circumstances: Circumstances, findings: Sequence[EntityFindi
 
 
 def _about_comparison(circumstances: Circumstances) -> list[Sentence]:
-    texts = [_what_is_compared(circumstances)]
-    if circumstances.prior is not None:
-        texts += _why_chosen(circumstances.search, circumstances.prior[0].study_uid)
-        texts += _not_readable(circumstances.unreadable)
+    prior = circumstances.prior
+    texts = _why_nothing_is_compared(circumstances) if prior is None else _what_is_compared(circumstances, *prior)
     return [Sentence(text=text, entity_indices=(), about=About.COMPARISON.value) for text in texts]
 
 
-def _what_is_compared(circumstances: Circumstances) -> str:
-    if circumstances.prior is None:
-        if circumstances.unreadable:
-            why = REASONS[circumstances.unreadable[0][1]].sentence
-            return f"An earlier study was chosen, but could not be read, so nothing is compared. {why}"
-        return _NOTHING_COMPARED[circumstances.search.outcome]
-    current, prior = circumstances.current, circumstances.prior
-    named = f"The {_named(*current)} is compared with the {_named(*prior)}"
-    return f"{named}{_interval(interval_days(current[0], prior[0]))}."
+def _why_nothing_is_compared(circumstances: Circumstances) -> list[str]:
+    if circumstances.unreadable:
+        why = REASONS[circumstances.unreadable[0][1]].sentence
+        return ["A prior was chosen, but it could not be read, so nothing is compared.", why]
+    stem = _NOTHING_COMPARED[circumstances.search.outcome]
+    return [stem, circumstances.search.sentence] if circumstances.search.sentence else [stem]
+
+
+def _what_is_compared(circumstances: Circumstances, prior: Study, prior_image: Image) -> list[str]:
+    current, current_image = circumstances.current
+    named = f"The {_named(current, current_image)} is compared with the {_named(prior, prior_image)}"
+    return [
+        f"{named}{_interval(interval_days(current, prior))}.",
+        *_why_chosen(circumstances.search, prior.study_uid),
+        *_not_readable(circumstances.unreadable),
+    ]
 
 
 def _named(study: Study, image: Image) -> str:

@@ -5,6 +5,7 @@ frontal one makes wrong findings, leaving a frontal view out only parks a study.
 """
 
 import re
+import unicodedata
 from enum import StrEnum
 from itertools import pairwise
 
@@ -41,28 +42,46 @@ _NOT_FRONTAL = frozenset(
         *{"AXIAL", "LORDOTIC", "SWIMMERS", "TANGENTIAL", "INLET", "OUTLET"},
     }
 )
-_CHEST = frozenset(
-    {"CHEST", "CXR", "THORAX", "TORAX", "LUNG", "LUNGS", "LUNGE", "POUMON", "POUMONS", "POLMONE", "POLMONI"}
+_CHEST_STEMS = (
+    *("CHEST", "CXR", "THORAX", "THORAC", "TORAX", "TORACE", "LUNG", "PULMO", "POUMON", "POLMON", "HRUDNIK"),
+    *("ΘΩΡΑΚ", "ГРУДН", "胸"),
 )
+"""Beginnings of words, in capitals and without accents."""
 _OTHER_PARTS = frozenset(
     {
-        *{"ABDOMEN", "PELVIS", "KUB", "BOWEL", "COLON", "ESOPHAGUS", "OESOPHAGUS", "BECKEN", "BREAST", "MAMMA"},
-        *{"HEAD", "SKULL", "SINUS", "SINUSES", "ORBIT", "MANDIBLE", "JAW", "TEETH", "NECK", "SCHAEDEL", "SCHÄDEL"},
+        *{
+            "CHESTABDOMEN",
+            "CHESTABDPELVIS",
+            "ABDOMEN",
+            "PELVIS",
+            "KUB",
+            "BOWEL",
+            "COLON",
+            "ESOPHAGUS",
+            "OESOPHAGUS",
+            "BECKEN",
+            "BREAST",
+            "MAMMA",
+        },
+        *{"HEAD", "SKULL", "SINUS", "SINUSES", "ORBIT", "MANDIBLE", "JAW", "TEETH", "NECK", "SCHAEDEL", "SCHADEL"},
         *{"SPINE", "CSPINE", "TSPINE", "LSPINE", "SSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "CERVICAL", "LUMBAR"},
-        *{"SACRUM", "COCCYX", "WIRBELSAEULE", "WIRBELSÄULE", "HWS", "BWS", "LWS"},
+        *{"SACRUM", "COCCYX", "WIRBELSAEULE", "WIRBELSAULE", "RACHIS", "HWS", "BWS", "LWS"},
         *{"RIB", "RIBS", "STERNUM", "CLAVICLE", "SCAPULA", "SHOULDER", "SCHULTER", "HUMERUS", "ELBOW", "ELLENBOGEN"},
         *{"FOREARM", "WRIST", "HANDGELENK", "HAND", "FINGER", "THUMB", "EXTREMITY"},
-        *{"HIP", "HUEFTE", "HÜFTE", "FEMUR", "THIGH", "KNEE", "KNIE", "PATELLA", "LEG", "TIBIA", "FIBULA"},
+        *{"HIP", "HUEFTE", "HUFTE", "FEMUR", "THIGH", "KNEE", "KNIE", "PATELLA", "LEG", "TIBIA", "FIBULA"},
         *{"ANKLE", "FOOT", "FUSS", "TOE", "TOES", "CALCANEUS", "HEEL"},
     }
 )
+_SAYS_NOTHING = frozenset({"UNKNOWN", "OTHER", "DEFAULT", "NONE", "NA", "UNSPECIFIED", "UNDEFINED", "ANY"})
 _LETTER_DOTS = re.compile(r"\b(\w)\.(\w)\b\.?")
 _WORD = re.compile(r"[^\W_]+")
 
 
 def words_of(text: str) -> frozenset[str]:
-    """Words of a header text in capitals; "p.a." and "postero-anterior" are one word each."""
-    upper = _LETTER_DOTS.sub(r"\1\2", text.upper())
+    """Words of a header text, in capitals and without accents; "p.a." and "postero-anterior" are one word each."""
+    decomposed = unicodedata.normalize("NFKD", text.upper())
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    upper = _LETTER_DOTS.sub(r"\1\2", plain)
     words = _WORD.findall(upper)
     return frozenset(words) | frozenset(first + second for first, second in pairwise(words))
 
@@ -127,22 +146,27 @@ def body_region_of(header: InstanceHeader, study_description: str = "") -> BodyR
     """Judge from Body Part Examined; where it is empty, from the descriptions of series and study.
 
     A body part in words not known here is OTHER unless the series is described as a chest: it was stated, and it is
-    not the chest as far as anybody can tell.
+    not the chest as far as anybody can tell. One that names more than the chest is OTHER too.
     """
-    stated = words_of(header.body_part) - {"UNKNOWN", "OTHER", "DEFAULT", "NONE", "NA"}
-    described = _region_in(words_of(header.series_description))
+    stated = words_of(header.body_part) - _SAYS_NOTHING
+    described = _region_described(words_of(header.series_description))
     if stated:
-        region = _region_in(stated)
-        if region is BodyRegion.UNKNOWN:
-            return BodyRegion.CHEST if described is BodyRegion.CHEST else BodyRegion.OTHER
-        return region
+        if stated & _OTHER_PARTS:
+            return BodyRegion.OTHER
+        is_chest = _names_chest(stated) or described is BodyRegion.CHEST
+        return BodyRegion.CHEST if is_chest else BodyRegion.OTHER
     if described is not BodyRegion.UNKNOWN:
         return described
-    return _region_in(words_of(study_description))
+    return _region_described(words_of(study_description))
 
 
-def _region_in(words: frozenset[str]) -> BodyRegion:
-    is_chest, is_other = bool(words & _CHEST), bool(words & _OTHER_PARTS)
-    if is_chest and not is_other:
-        return BodyRegion.CHEST
-    return BodyRegion.OTHER if is_other and not is_chest else BodyRegion.UNKNOWN
+def _region_described(words: frozenset[str]) -> BodyRegion:
+    """Judge a description, which may speak of several images: one of chest and abdomen says nothing of this image."""
+    is_chest, is_other = _names_chest(words), bool(words & _OTHER_PARTS)
+    if is_chest == is_other:
+        return BodyRegion.UNKNOWN
+    return BodyRegion.CHEST if is_chest else BodyRegion.OTHER
+
+
+def _names_chest(words: frozenset[str]) -> bool:
+    return any(word.startswith(_CHEST_STEMS) for word in words)

@@ -115,15 +115,20 @@ def test_without_a_prior_presence_is_told_and_nothing_is_determined() -> None:
 
 
 def test_no_prior_and_could_not_ask_are_told_in_different_words() -> None:
-    told = [
-        texts(compare(retrieved({EFFUSION: 0.9}, None, search=search(outcome))), "comparison")[0]
+    told = {
+        outcome: texts(compare(retrieved({EFFUSION: 0.9}, None, search=search(outcome))), "comparison")
         for outcome in PriorOutcome
-    ]
-    assert len(set(told)) == len(PriorOutcome)
-    no_prior, could_not_ask = told[1], told[3]
-    assert "No prior exists" in no_prior
-    assert "could not be asked" in could_not_ask
-    assert "not known" in could_not_ask
+    }
+    assert len({sentences[0] for sentences in told.values()}) == len(PriorOutcome)
+    assert "No prior exists" in told[PriorOutcome.NONE_EXISTS][0]
+    assert "does not mean that none exists" in told[PriorOutcome.COULD_NOT_ASK][0]
+
+
+@pytest.mark.parametrize("outcome", list(PriorOutcome))
+def test_search_tells_the_particulars_itself(outcome: PriorOutcome) -> None:
+    asked = replace(search(outcome), sentence="The PACS did not answer in time.")
+    told = texts(compare(retrieved({EFFUSION: 0.9}, None, search=asked)), "comparison")
+    assert told[1:] == ["The PACS did not answer in time."]
 
 
 def test_unreadable_prior_is_told_with_its_reason() -> None:
@@ -134,8 +139,8 @@ def test_unreadable_prior_is_told_with_its_reason() -> None:
         unreadable_priors=((StudyUid("1.1"), ReasonCode.TRUNCATED),),
     )
     assert texts(compare(case), "comparison") == [
-        "An earlier study was chosen, but could not be read, so nothing is compared. "
-        "The image ends before its pixel data does."
+        "A prior was chosen, but it could not be read, so nothing is compared.",
+        "The image ends before its pixel data does.",
     ]
 
 
