@@ -1,5 +1,6 @@
 """The grey-scale pipeline of PS3.3 C.11 and PS3.4 N.2: stored values enter, display values in [0, 1] leave."""
 
+from collections.abc import MutableSequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from models.shared.pixels.errors import PixelError, PixelErrorCode
 from models.shared.pixels.frame import Box, FloatImage, GreyFrame, find_content_box, whole_frame_box
-from models.shared.pixels.guard import transfer_syntax, whole_number
+from models.shared.pixels.guard import attribute, sequence_items, transfer_syntax, whole_number
 from models.shared.pixels.tables import read_lut, read_palette
 
 Values = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ def grey_frame(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> GreyF
     PixelError
         unsupported-photometric, bad-header.
     """
-    interpretation = str(ds.get("PhotometricInterpretation") or "").strip().upper()
+    interpretation = str(attribute(ds, "PhotometricInterpretation") or "").strip().upper()
     padding = np.zeros(stored.shape[:2], dtype=np.bool_)
     if stored.ndim == 3:
         if interpretation not in _COLOUR_INTERPRETATIONS:
@@ -58,8 +59,8 @@ def grey_frame(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> GreyF
 
 def modality_values(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> Values:
     """Apply the Modality LUT or rescale (PS3.3 C.11.1); CT values leave in HU. Same shape, float64."""
-    if ds.get("ModalityLUTSequence"):
-        table = read_lut(ds.ModalityLUTSequence[0], is_little_endian=transfer_syntax(ds).is_little_endian)
+    if luts := sequence_items(ds, "ModalityLUTSequence"):
+        table = read_lut(luts[0], is_little_endian=transfer_syntax(ds).is_little_endian)
         return table.apply(stored)
     holder = _functional_group(ds, frame_index, "PixelValueTransformationSequence")
     slope, intercept = _number(holder, "RescaleSlope"), _number(holder, "RescaleIntercept")
@@ -71,7 +72,7 @@ def modality_values(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> 
 
 def padding_mask(ds: Dataset, stored: npt.NDArray[Any]) -> Mask:
     """Where stored values are Pixel Padding Value or in its range (PS3.3 C.7.5.1.1.2); compared in the stored bits."""
-    if stored.dtype.kind not in "iu" or ds.get("PixelPaddingValue") is None:
+    if stored.dtype.kind not in "iu" or attribute(ds, "PixelPaddingValue") is None:
         return np.zeros(stored.shape, dtype=np.bool_)
     low = _as_stored(ds, whole_number(ds, "PixelPaddingValue"))
     high = _as_stored(ds, whole_number(ds, "PixelPaddingRangeLimit", low))
@@ -87,12 +88,12 @@ def _as_stored(ds: Dataset, value: int) -> int:
 
 
 def _voi(ds: Dataset, values: Values, padding: Mask, frame_index: int) -> Values:
-    if ds.get("VOILUTSequence"):
-        table = read_lut(ds.VOILUTSequence[0], is_little_endian=transfer_syntax(ds).is_little_endian)
+    if luts := sequence_items(ds, "VOILUTSequence"):
+        table = read_lut(luts[0], is_little_endian=transfer_syntax(ds).is_little_endian)
         return table.apply(values) / table.largest_output
     holder = _functional_group(ds, frame_index, "FrameVOILUTSequence")
     center, width = _number(holder, "WindowCenter"), _number(holder, "WindowWidth")
-    function = str(holder.get("VOILUTFunction") or "LINEAR").strip().upper()
+    function = str(attribute(holder, "VOILUTFunction") or "LINEAR").strip().upper()
     if center is None or width is None or width <= 0 or (function == "LINEAR" and width < 1):
         return _default_window(ds, values, padding)
     return window(values, center, width, function)
@@ -116,7 +117,7 @@ def window(values: Values, center: float, width: float, function: str = "LINEAR"
 
 def _default_window(ds: Dataset, values: Values, padding: Mask) -> Values:
     """Without a usable VOI: 8-bit images as they are (like an ordinary image file), others by robust percentiles."""
-    is_plain = not ds.get("ModalityLUTSequence") and _number(ds, "RescaleSlope") in {None, 1.0}
+    is_plain = not sequence_items(ds, "ModalityLUTSequence") and _number(ds, "RescaleSlope") in {None, 1.0}
     if is_plain and whole_number(ds, "BitsAllocated") == 8 and whole_number(ds, "PixelRepresentation", 0) == 0:
         return values / _largest_stored(ds)
     counted = values[~padding & np.isfinite(values)]
@@ -142,7 +143,7 @@ def _palette_luminance(ds: Dataset, stored: npt.NDArray[Any]) -> Values:
 
 def _is_inverse(ds: Dataset, interpretation: str) -> bool:
     # PS3.3 C.8.11.1.1: INVERSE is what a MONOCHROME1 image carries, not a second inversion of it.
-    shape = str(ds.get("PresentationLUTShape") or "").strip().upper()
+    shape = str(attribute(ds, "PresentationLUTShape") or "").strip().upper()
     return interpretation == "MONOCHROME1" or shape == "INVERSE"
 
 
@@ -152,25 +153,22 @@ def _largest_stored(ds: Dataset) -> float:
 
 def _functional_group(ds: Dataset, frame_index: int, keyword: str) -> Dataset:
     """Item that holds a transform: the frame's own functional group, the shared one, or the dataset itself."""
-    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
-    groups = [per_frame[frame_index]] if frame_index < len(per_frame) else []
-    groups += list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]
-    for group in groups:
-        items = group.get(keyword)
-        if items:
-            item: Dataset = items[0]
-            return item
+    per_frame = sequence_items(ds, "PerFrameFunctionalGroupsSequence")
+    shared = sequence_items(ds, "SharedFunctionalGroupsSequence")
+    for group in per_frame[frame_index : frame_index + 1] + shared[:1]:
+        if items := sequence_items(group, keyword):
+            return items[0]
     return ds
 
 
 def _number(holder: Dataset, keyword: str) -> float | None:
     """Return the first value of a decimal attribute; None where it is absent, empty or not a finite number."""
-    value = holder.get(keyword)
-    if value is not None and not isinstance(value, str | float | int):
-        value = value[0] if len(value) else None
+    value = attribute(holder, keyword)
+    if isinstance(value, MutableSequence):
+        value = value[0] if value else None
     try:
         number = float(value) if value is not None else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if number is not None and np.isfinite(number) else None
 
@@ -184,8 +182,7 @@ def _content_box(ds: Dataset, pixels: FloatImage) -> Box:
 def _shutter_box(ds: Dataset, pixels: FloatImage) -> Box:
     """Inside of a rectangular Display Shutter (PS3.3 C.7.6.11, edges are 1-based); the whole frame without one."""
     whole = whole_frame_box(pixels)
-    shapes = ds.get("ShutterShape") or ""
-    if "RECTANGULAR" not in ([shapes] if isinstance(shapes, str) else list(shapes)):
+    if "RECTANGULAR" not in str(attribute(ds, "ShutterShape") or ""):
         return whole
     left, right = whole_number(ds, "ShutterLeftVerticalEdge", 0), whole_number(ds, "ShutterRightVerticalEdge", whole.x1)
     top, bottom = (

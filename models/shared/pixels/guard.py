@@ -3,10 +3,12 @@
 import struct
 from dataclasses import dataclass
 from io import SEEK_END, BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from models.shared.pixels.errors import PixelError, PixelErrorCode
@@ -26,21 +28,59 @@ class PixelLimits:
     max_frames: int = 20_000
 
 
+# What pydicom and its decoders raise on damaged input; anything else is a defect of ours and must surface.
+DAMAGE_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def attribute(ds: Dataset, keyword: str) -> Any:
+    """Value of an attribute, None where it is absent. pydicom converts at first access, so that damage shows here.
+
+    Raises
+    ------
+    PixelError
+        bad-header.
+    """
+    try:
+        return ds.get(keyword)
+    except DAMAGE_ERRORS as exc:
+        raise PixelError(PixelErrorCode.BAD_HEADER, keyword=keyword) from exc
+
+
+def sequence_items(ds: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence attribute, none where it is absent. Raises PixelError (bad-header) for another VR."""
+    value = attribute(ds, keyword)
+    if value is not None and not isinstance(value, Sequence):
+        raise PixelError(PixelErrorCode.BAD_HEADER, keyword=keyword)
+    return list(value or [])
+
+
 def transfer_syntax(ds: Dataset) -> UID:
     """Transfer syntax of a dataset as read; raises PixelError (unsupported-transfer-syntax) where it names none."""
     file_meta = getattr(ds, "file_meta", None)
-    uid = file_meta.get("TransferSyntaxUID") if file_meta is not None else None
-    if not uid:
+    uid = attribute(file_meta, "TransferSyntaxUID") if file_meta is not None else None
+    if not uid or not isinstance(uid, str):
         raise PixelError(PixelErrorCode.UNSUPPORTED_TRANSFER_SYNTAX, uid="none")
     return UID(uid)
 
 
 def whole_number(ds: Dataset, keyword: str, default: int | None = None) -> int:
     """Return one integer attribute; raises PixelError (bad-header) where it is missing, many-valued or no number."""
+    value = attribute(ds, keyword)
     try:
-        value = ds.get(keyword)
         return int(default if value is None and default is not None else value)
-    except (TypeError, ValueError, NotImplementedError, struct.error) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise PixelError(PixelErrorCode.BAD_HEADER, keyword=keyword) from exc
 
 
@@ -118,7 +158,7 @@ def check_length(ds: Dataset, source: BinaryIO) -> None:
 def native_length_bytes(ds: Dataset) -> int:
     """Bytes that the uncompressed pixel data of all frames take, without the padding byte."""
     samples = whole_number(ds, "Rows") * whole_number(ds, "Columns") * whole_number(ds, "SamplesPerPixel", 1)
-    if ds.get("PhotometricInterpretation") == "YBR_FULL_422":  # PS3.3 C.7.6.3.1.2: chrominance at half rate
+    if attribute(ds, "PhotometricInterpretation") == "YBR_FULL_422":  # PS3.3 C.7.6.3.1.2: chrominance at half rate
         samples = samples // 3 * 2
     return (samples * whole_number(ds, "BitsAllocated") * frame_count(ds) + 7) // 8
 

@@ -1,7 +1,8 @@
 """Reading: a dataset, a DICOM file or an ordinary image file enters, a GreyFrame leaves."""
 
-import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,8 +22,10 @@ from models.shared.pixels.errors import PixelError, PixelErrorCode
 from models.shared.pixels.frame import GreyFrame, find_content_box
 from models.shared.pixels.grey import grey_frame
 from models.shared.pixels.guard import (
+    DAMAGE_ERRORS,
     PIXEL_KEYWORDS,
     PixelLimits,
+    attribute,
     check_codestream_size,
     check_header,
     check_length,
@@ -32,19 +35,6 @@ from models.shared.pixels.guard import (
 )
 
 _DEFAULT_LIMITS = PixelLimits()
-# What pydicom and its decoders raise on damaged input; anything else is a defect of ours and must surface.
-_DECODER_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 _MAX_INFLATED_BYTES = 2**30  # a deflated object names its size only inside what has to be inflated
 _INFLATE_STEP_BYTES = 2**20
 
@@ -75,7 +65,7 @@ def read_file_frame(path: Path, frame_index: int = 0, *, limits: PixelLimits = _
         The file cannot be opened or read.
     """
     file_meta = _read_file_meta(path)
-    if file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+    if attribute(file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         return read_frame(_inflated(path, file_meta), frame_index, limits=limits)
     with path.open("rb") as file:
         ds = _read_header(file)
@@ -118,20 +108,32 @@ def _luminance(image: Image.Image) -> npt.NDArray[np.float32]:
     return np.clip(np.nan_to_num(values) / largest, 0, 1).astype(np.float32)
 
 
+@contextmanager
+def _damage_as(code: PixelErrorCode, **facts: object) -> Iterator[None]:
+    """Turn what pydicom raises on damaged input into a PixelError; errors of the file system pass."""
+    try:
+        yield
+    except PixelError:
+        raise
+    except DAMAGE_ERRORS as exc:
+        raise PixelError(code, **facts) from exc
+    except OSError as exc:
+        if exc.errno is not None:
+            raise
+        raise PixelError(code, **facts) from exc  # pydicom's own: "No tag to read"
+
+
 def _read_file_meta(path: Path) -> FileMetaDataset:
     try:
-        return read_file_meta_info(path)
+        with _damage_as(PixelErrorCode.BAD_HEADER):
+            return read_file_meta_info(path)
     except InvalidDicomError as exc:
         raise PixelError(PixelErrorCode.NOT_DICOM) from exc
-    except _DECODER_ERRORS as exc:
-        raise PixelError(PixelErrorCode.BAD_HEADER) from exc
 
 
 def _read_header(file: BinaryIO) -> Dataset:
-    try:
+    with _damage_as(PixelErrorCode.BAD_HEADER):
         return pydicom.dcmread(file, stop_before_pixels=True)
-    except _DECODER_ERRORS as exc:
-        raise PixelError(PixelErrorCode.BAD_HEADER) from exc
 
 
 def _inflated(path: Path, file_meta: FileMetaDataset) -> Dataset:
@@ -140,10 +142,8 @@ def _inflated(path: Path, file_meta: FileMetaDataset) -> Dataset:
     # 128 bytes of preamble, DICM, and the group length element that counts the rest of group 2 (PS3.10 7.1)
     start = 132 + 12 + whole_number(file_meta, "FileMetaInformationGroupLength")
     inflated = _inflate(content[start:])
-    try:
+    with _damage_as(PixelErrorCode.BAD_HEADER):
         ds = read_dataset(BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
-    except _DECODER_ERRORS as exc:
-        raise PixelError(PixelErrorCode.BAD_HEADER) from exc
     ds.file_meta = file_meta
     return ds
 
@@ -166,8 +166,9 @@ def _inflate(pending: bytes) -> bytes:
 
 def _pixel_value(ds: Dataset) -> Any:
     for keyword in PIXEL_KEYWORDS:
-        if keyword in ds and ds[keyword].value is not None:
-            return ds[keyword].value
+        value = attribute(ds, keyword)
+        if value is not None:
+            return value
     raise PixelError(PixelErrorCode.NO_PIXELS)
 
 
@@ -175,8 +176,9 @@ def _seek_to_pixel_value(ds: Dataset, file: BinaryIO) -> None:
     """Step over the tag, VR and length of the pixel data element that reading the header stopped at."""
     syntax = transfer_syntax(ds)
     head_bytes = 8 if syntax.is_implicit_VR else 12  # PS3.5 7.1.2 and 7.1.3
-    if len(file.read(head_bytes)) < head_bytes:
-        raise PixelError(PixelErrorCode.NO_PIXELS)
+    head = file.read(head_bytes)
+    if len(head) < head_bytes:
+        raise PixelError(PixelErrorCode.TRUNCATED if head else PixelErrorCode.NO_PIXELS)
 
 
 def _stored_values(ds: Dataset, source: Dataset | Path, stream: BinaryIO, frame_index: int) -> npt.NDArray[Any]:
@@ -184,14 +186,13 @@ def _stored_values(ds: Dataset, source: Dataset | Path, stream: BinaryIO, frame_
     syntax = transfer_syntax(ds)
     has_own_bits = not syntax.is_encapsulated or syntax == RLELossless
     options: dict[str, Any] = {"correct_unused_bits": False} if has_own_bits else {}
-    try:
+    if syntax == RLELossless:
+        # pylibjpeg's Rust decoder panics on damaged segments, and a panic is no Exception that could be caught here.
+        options["decoding_plugin"] = "pydicom"
+    with _damage_as(PixelErrorCode.DECODE_FAILED, uid=str(syntax)):
         if syntax.is_encapsulated:
             check_codestream_size(ds, get_frame(stream, frame_index, number_of_frames=frame_count(ds)))
         values = pixel_array(source, index=frame_index, **options)
-    except PixelError:
-        raise
-    except _DECODER_ERRORS as exc:
-        raise PixelError(PixelErrorCode.DECODE_FAILED, uid=str(syntax)) from exc
     values = values.astype(values.dtype.newbyteorder("="), copy=True)
     return _without_unused_bits(ds, values) if has_own_bits and values.dtype.kind in "iu" else values
 

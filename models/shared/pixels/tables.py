@@ -8,6 +8,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from models.shared.pixels.errors import PixelError, PixelErrorCode
+from models.shared.pixels.guard import attribute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +44,7 @@ def read_lut(item: Dataset, *, is_little_endian: bool) -> LookupTable:
     PixelError
         bad-header where descriptor and data do not fit each other.
     """
-    return _table(item.get("LUTDescriptor"), item.get("LUTData"), is_little_endian=is_little_endian)
+    return _table(attribute(item, "LUTDescriptor"), attribute(item, "LUTData"), is_little_endian=is_little_endian)
 
 
 def read_palette(ds: Dataset, colour: str, *, is_little_endian: bool) -> LookupTable:
@@ -54,8 +55,8 @@ def read_palette(ds: Dataset, colour: str, *, is_little_endian: bool) -> LookupT
     PixelError
         bad-header where descriptor and data do not fit each other.
     """
-    descriptor = ds.get(f"{colour}PaletteColorLookupTableDescriptor")
-    data = ds.get(f"{colour}PaletteColorLookupTableData")
+    descriptor = attribute(ds, f"{colour}PaletteColorLookupTableDescriptor")
+    data = attribute(ds, f"{colour}PaletteColorLookupTableData")
     return _table(descriptor, data, is_little_endian=is_little_endian)
 
 
