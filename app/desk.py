@@ -8,10 +8,10 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import timedelta
 
 from app.revisions import Revisions
+from app.work_config import WorkConfig
 from operators.domain.clock import Clock
 from operators.domain.database import Connection
 from operators.domain.drafts import Dispatches, DraftReport, OutboxEntry
@@ -26,21 +26,6 @@ logger = logging.getLogger(__name__)
 
 PATIENT = frozenset({ReasonCode.PACS_AWAY, ReasonCode.DATABASE_AWAY, ReasonCode.STORAGE_FULL})
 """Reasons that are nobody's fault in the study: waited out for as long as they last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkConfig:
-    """How the work role takes jobs. `concurrency` studies at once; waits grow from the first to the longest."""
-
-    concurrency: int = 2
-    max_attempts: int = 5
-    first_wait_s: float = 2.0
-    longest_wait_s: float = 60.0
-    worker_threads: int = 4
-
-    def wait_s(self, attempts: int) -> float:
-        """Seconds before the attempt that follows `attempts` failed ones: doubling, up to the longest."""
-        return float(min(self.first_wait_s * 2.0 ** max(attempts - 1, 0), self.longest_wait_s))
 
 
 FileDraft = Callable[[Connection, DraftReport, tuple[OutboxEntry, ...]], None]

@@ -63,7 +63,8 @@ SELECT revision, state FROM revisions WHERE study_uid = %s ORDER BY revision DES
 
 _RETRY = """
 UPDATE revisions
-SET state = 'queued', attempts = 0, next_attempt_at = NULL, stage = NULL, reason_code = NULL, reason = NULL
+SET state = 'queued', attempts = 0, started_at = NULL, next_attempt_at = NULL,
+    stage = NULL, reason_code = NULL, reason = NULL
 WHERE study_uid = %s AND revision = %s"""
 
 _RETRY_OUTBOX = """

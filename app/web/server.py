@@ -15,7 +15,7 @@ from app.web import api, health, pages
 from app.web.signin import SignIn
 from operators.domain.clock import Clock
 from operators.domain.database import Pool
-from operators.domain.errors import ConfigError, TransientError
+from operators.domain.errors import TransientError
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; form-action 'self'; base-uri 'none'",
@@ -23,26 +23,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebConfig:
-    """Where the pages are served. Without a token, one is made at the first start and kept in the state folder.
-
-    `bind` is an address; any that is not loopback is refused unless `token` is set. `viewer_url` is a template with
-    {study_uid} for links to the hospital's viewer.
-    """
-
-    port: int = 8080
-    bind: str | None = None
-    token: str = ""
-    viewer_url: str = ""
-
-    def check_bind(self, bind: str) -> None:
-        """Raise ConfigError when `bind` is not loopback and nobody has to sign in with a token of their own."""
-        if bind not in _LOOPBACK and not self.token:
-            raise ConfigError("web.bind: an address that is not loopback needs web.token (or web.token_file) to be set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,11 @@
+"""`python -m app COMMAND`: signals are held back before anything else is imported, then the command runs."""
+
+import sys
+
+from app import signals
+
+signals.block()
+
+from app.cli.main import main  # noqa: E402 - numpy and its threads come in with the commands
+
+sys.exit(main(sys.argv[1:]))

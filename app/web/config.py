@@ -1,0 +1,28 @@
+"""Settings of the web role."""
+
+from dataclasses import dataclass, field
+
+from operators.domain.errors import ConfigError
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """Where the pages are served.
+
+    Without a `token`, one is made at the first start and kept in the file web_token of the state folder; an address
+    that is not loopback is refused unless `token` is set. `viewer_url` is a template with {study_uid} for links to the
+    hospital's viewer.
+    """
+
+    port: int = 8080
+    bind: str = "127.0.0.1"
+    token: str = field(default="", repr=False)
+    viewer_url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.bind not in _LOOPBACK and not self.token:
+            raise ConfigError("web.bind: an address that is not loopback needs web.token (or web.token_file) to be set")
+        if self.token and len(self.token) < 16:
+            raise ConfigError("web.token: at least 16 characters are needed")
