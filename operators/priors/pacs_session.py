@@ -110,7 +110,9 @@ def _is_distrust(exc: BaseException) -> bool:
     """Whether a certificate was refused, here or there, rather than a handshake cut short."""
     seen: BaseException | None = exc
     while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError) or "alert" in str(seen).lower():
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return True
+        if isinstance(seen, ssl.SSLError) and "ALERT" in (seen.reason or "").upper():  # the peer's word on ours
             return True
         reason = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
         following = reason if isinstance(reason, BaseException) else None

@@ -51,8 +51,8 @@ CURRENTS = st.builds(
     lambda patient, study_date, study_time: current_study(
         patient=patient, study_date=study_date, study_time=study_time
     ),
-    PATIENTS,
-    DATES,
+    st.one_of(st.just(PATIENT), PATIENTS),
+    st.one_of(st.just("20240302"), DATES),
     TIMES,
 )
 CONFIGS = st.builds(
@@ -60,7 +60,13 @@ CONFIGS = st.builds(
     st.booleans(),
     st.integers(min_value=1, max_value=4),
 )
-MANY = st.lists(candidates(), max_size=5)
+LIKELY = st.builds(
+    lambda study_uid, study_date, study_time: candidate(study_uid, study_date=study_date, study_time=study_time),
+    UIDS,
+    DATES,
+    TIMES,
+)
+MANY = st.lists(st.one_of(LIKELY, candidates()), max_size=5)
 
 
 @given(CURRENTS, MANY, CONFIGS)
