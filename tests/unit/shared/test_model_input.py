@@ -120,7 +120,7 @@ def test_a_truncated_jpeg_is_refused_rather_than_half_read(tmp_path: Path) -> No
 
 
 def test_deeper_values_are_rounded_to_the_nearest_of_eight_bits() -> None:
-    levels = np.tile(np.array([100.4, 100.6, 254.7], dtype=np.float32) / 255, (3, 1))
+    levels = np.tile(np.array([100.4 / 255, 100.6 / 255, 254.7 / 255], dtype=np.float32), (3, 1))
     frame = GreyFrame(pixels=levels, content_box=Box(0, 0, 3, 3))
     assert np.rint(model_input(frame, 3)[0] * 255).tolist() == [100, 101, 255]
 
