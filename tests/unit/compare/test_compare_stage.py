@@ -190,6 +190,21 @@ def test_similar_cases_of_other_patients_pass_by_the_comparison() -> None:
     assert "9.9" not in str(compared.comparison)
 
 
+@pytest.mark.parametrize(
+    ("date", "time", "told"),
+    [
+        ("20240302", "080000", ", taken on the same day."),
+        ("20240301", "080000", ", 1 day earlier."),
+        ("20240229", "080000", ", 2 days earlier."),
+        ("20240303", "080000", "2024-03-03."),
+    ],
+)
+def test_interval_is_told_in_days(date: str, time: str, told: str) -> None:
+    prior = study(header("1.1.1"), uid="1.1", study_date=date, study_time=time)
+    first = texts(compare(retrieved({EFFUSION: 0.9}, {EFFUSION: 0.1}, prior_study=prior)), "comparison")[0]
+    assert first.endswith(told)
+
+
 def test_study_without_a_date_is_told_so() -> None:
     current = study(header("1.2.1"), study_date="")
     comparison = compare(retrieved({EFFUSION: 0.9}, {EFFUSION: 0.1}, current_study=current))
@@ -217,6 +232,8 @@ def test_supported_sentence_is_kept() -> None:
         {"entity_indices": (HEART,)},
         {"entity_indices": (EFFUSION, HEART)},
         {"entity_indices": (4711,)},
+        {"entity_indices": (EFFUSION, 4711)},
+        {"text": "Nothing is wrong.", "about": "comparison"},
         {"about": "absent"},
         {"about": "comparison"},
         {"about": "comparison", "entity_indices": ()},

@@ -72,13 +72,23 @@ def test_reading_belongs_to_its_own_image(tmp_path: Path) -> None:
     assert before.presence_prob == pytest.approx(bright.mean() / 255, abs=0.01)
     assert now.region.instance_uid == encoded.current.image.header.instance_uid
     assert before.region.instance_uid == encoded.priors[0].image.header.instance_uid
-    assert encoded.current.tokens.shape == (16, 1)
+    assert encoded.current.tokens.shape == encoded.priors[0].tokens.shape == (16, 1)
+    assert encoded.current.tokens.mean() == pytest.approx(now.presence_prob)
+    assert encoded.priors[0].tokens.mean() == pytest.approx(before.presence_prob)
 
 
 def test_evidence_is_told_in_the_pixels_of_the_image(tmp_path: Path) -> None:
     encoded = stage()(case(study_of(saved(tmp_path, "now", film(bright_row=1, bright_column=2)))))
     region = encoded.current.readings[0].region
     assert (region.left_px, region.top_px, region.right_px, region.bottom_px) == (16, 16, 24, 32)
+
+
+def test_evidence_that_holds_more_of_the_attention_covers_more_of_the_image(tmp_path: Path) -> None:
+    pixels = film(bright_row=1, bright_column=2)
+    pixels[16:32, 8:16] += 60  # the cell to its left comes next
+    encoded = stage(evidence_mass_share=0.9)(case(study_of(saved(tmp_path, "now", pixels))))
+    region = encoded.current.readings[0].region
+    assert (region.left_px, region.top_px, region.right_px, region.bottom_px) == (8, 16, 24, 32)
 
 
 def test_evidence_on_a_film_with_a_burnt_border_is_told_in_the_pixels_of_the_whole_image(tmp_path: Path) -> None:
@@ -132,6 +142,16 @@ def test_second_best_image_is_read_when_the_best_is_damaged(tmp_path: Path) -> N
 def test_truncated_current_image_parks_the_study(tmp_path: Path) -> None:
     with pytest.raises(PermanentError) as parked:
         stage()(case(study_of(truncated(saved(tmp_path, "now")))))
+    assert parked.value.code is ReasonCode.TRUNCATED
+
+
+def test_study_is_parked_for_what_is_wrong_with_its_best_image(tmp_path: Path) -> None:
+    best = truncated(saved(tmp_path, "pa", ViewPosition="PA"))
+    other = saved(tmp_path, "ap", ViewPosition="AP")
+    current = study_of(best, other)
+    other.unlink()
+    with pytest.raises(PermanentError) as parked:
+        stage()(case(current))
     assert parked.value.code is ReasonCode.TRUNCATED
 
 
