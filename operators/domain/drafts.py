@@ -13,13 +13,14 @@ class DocumentKind(StrEnum):
     """What a rendered document is."""
 
     SR = "sr"
+    TEXT = "text"
     PDF = "pdf"
     ORU = "oru"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Bytes rendered once. `identity` is the SOP Instance UID (SR, PDF as DICOM Part 10 files) or MSH-10 (ORU)."""
+    """Bytes rendered once. `identity` is the SOP Instance UID (SR, TEXT, PDF: DICOM Part 10 files) or MSH-10 (ORU)."""
 
     kind: DocumentKind
     identity: str

@@ -96,7 +96,8 @@ def report_content(comparison: Comparison, node: NodeIdentity, identity: DraftId
         raise PermanentError(ReasonCode.REPORT_INVALID, why="the comparison assessed no entity")
     sentences = _grounded(comparison)
     reported, silent = _split(comparison.findings)
-    ordered = sorted(reported, key=_importance)
+    told = [index for sentence in sentences for index in sentence.entity_indices]
+    ordered = sorted(reported, key=lambda finding: (_first_mention(finding, told), *_importance(finding)))
     groups = tuple(_group(number, f, comparison, node, identity) for number, f in enumerate(ordered, start=1))
     return ReportContent(
         comparison=comparison,
@@ -157,6 +158,11 @@ def _split(findings: tuple[EntityFinding, ...]) -> tuple[tuple[EntityFinding, ..
 def _is_silent(finding: EntityFinding) -> bool:
     """Whether the entity was looked for and seen on neither image, on the one image where there is no prior."""
     return finding.current is Presence.ABSENT and finding.prior in (None, Presence.ABSENT)
+
+
+def _first_mention(finding: EntityFinding, told: list[int]) -> int:
+    """Place in the narrative, so that numbers rise as the text is read; what it does not name comes last."""
+    return told.index(finding.entity.index) if finding.entity.index in told else len(told)
 
 
 def _importance(finding: EntityFinding) -> tuple[int, int, float, int]:

@@ -181,7 +181,7 @@ def _contributing_equipment(envelope: Envelope) -> list[Dataset]:
     """Contributing Equipment Sequence (PS3.3 C.12.1): the modality that made the image, the model that read it."""
     acquired = Dataset()
     source = envelope.current_source
-    acquired.PurposeOfReferenceCodeSequence = [_item(code("acquisition_equipment"))]
+    acquired.PurposeOfReferenceCodeSequence = [code_item(code("acquisition_equipment"))]
     put(acquired, "Manufacturer", source.get("Manufacturer") or "")
     for keyword in (
         "InstitutionName",
@@ -194,7 +194,7 @@ def _contributing_equipment(envelope: Envelope) -> list[Dataset]:
             put(acquired, keyword, source[keyword].value)
     bundle, node = envelope.comparison.bundle, envelope.node
     read = Dataset()
-    read.PurposeOfReferenceCodeSequence = [_item(code("processing_equipment"))]
+    read.PurposeOfReferenceCodeSequence = [code_item(code("processing_equipment"))]
     read.Manufacturer = MANUFACTURER
     read.ManufacturerModelName = bundle.name[:_SHORT_TEXT_CHARS]
     read.DeviceSerialNumber = node.device_serial_number[:_SHORT_TEXT_CHARS]
@@ -209,7 +209,7 @@ def _contributing_equipment(envelope: Envelope) -> list[Dataset]:
     return [acquired, read]
 
 
-def _item(concept: Code) -> Dataset:
+def code_item(concept: Code) -> Dataset:
     """Item of a code sequence (PS3.3 8.8)."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = concept.value, concept.scheme, concept.meaning

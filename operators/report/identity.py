@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from operators.domain.drafts import DocumentKind
 from operators.domain.ids import InstanceUid, SeriesUid, derive_uid, digest
 from operators.domain.messages import Comparison, EntityTerm
 from operators.report.node import NodeIdentity
@@ -33,25 +34,13 @@ class DraftIdentity:
     uid_root: str
     digest: str
 
-    @property
-    def sr_instance_uid(self) -> InstanceUid:
-        """SOP Instance UID of the structured report."""
-        return InstanceUid(derive_uid(self.uid_root, self.digest, "sr", "instance"))
+    def instance_uid(self, kind: DocumentKind) -> InstanceUid:
+        """SOP Instance UID of the draft's document of that kind."""
+        return InstanceUid(derive_uid(self.uid_root, self.digest, kind.value, "instance"))
 
-    @property
-    def sr_series_uid(self) -> SeriesUid:
-        """Series Instance UID of the structured report."""
-        return SeriesUid(derive_uid(self.uid_root, self.digest, "sr", "series"))
-
-    @property
-    def companion_instance_uid(self) -> InstanceUid:
-        """SOP Instance UID of the readable companion."""
-        return InstanceUid(derive_uid(self.uid_root, self.digest, "companion", "instance"))
-
-    @property
-    def companion_series_uid(self) -> SeriesUid:
-        """Series Instance UID of the readable companion."""
-        return SeriesUid(derive_uid(self.uid_root, self.digest, "companion", "series"))
+    def series_uid(self, kind: DocumentKind) -> SeriesUid:
+        """Series Instance UID of the draft's document of that kind; each document is a series of its own."""
+        return SeriesUid(derive_uid(self.uid_root, self.digest, kind.value, "series"))
 
     def observation_uid(self, entity: EntityTerm) -> str:
         """Observation UID (0040,A171) of what this draft, and no other, observed of an entity."""

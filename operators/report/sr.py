@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
 from models.shared.codes import LOCAL_SCHEME, presence_code
+from operators.domain.drafts import DocumentKind
 from operators.domain.errors import PermanentError
 from operators.domain.messages import EntityFinding, InstanceHeader
 from operators.domain.reasons import ReasonCode
@@ -20,7 +21,8 @@ from operators.report.content import NarrativeSentence, ReportContent
 from operators.report.envelope import DocumentSeries, Envelope, file_meta, seal
 from operators.report.groups import finding_group
 from operators.report.library import image_library
-from operators.report.node import MANUFACTURER, MODEL_NAME
+from operators.report.node import MANUFACTURER
+from operators.report.observer import device_observer
 from operators.report.predecessor import SrReference
 from operators.report.request import referenced_requests
 
@@ -37,8 +39,8 @@ def sr_series(envelope: Envelope, series_number: int) -> DocumentSeries:
     revision = envelope.comparison.current.revision
     return DocumentSeries(
         sop_class_uid=Comprehensive3DSRStorage,
-        instance_uid=envelope.identity.sr_instance_uid,
-        series_uid=envelope.identity.sr_series_uid,
+        instance_uid=envelope.identity.instance_uid(DocumentKind.SR),
+        series_uid=envelope.identity.series_uid(DocumentKind.SR),
         series_number=series_number,
         modality="SR",
         description=f"Interval draft comparison (not verified), revision {revision}",
@@ -82,7 +84,7 @@ def _root(content: ReportContent, envelope: Envelope) -> hd.ContainerContentItem
     comparison = content.comparison
     procedure = _PROCEDURES.get(comparison.current_image.header.modality, "procedure_imaging")
     report = hd.MeasurementReport(
-        observation_context=_observer(envelope),
+        observation_context=device_observer(envelope),
         procedure_reported=tree.concept(procedure),
         imaging_measurements=[finding_group(group, comparison) for group in content.groups],
         title=tree.concept("imaging_measurement_report"),
@@ -96,23 +98,6 @@ def _root(content: ReportContent, envelope: Envelope) -> hd.ContainerContentItem
         [*items[:-1], image_library(envelope), items[-1], _comparison_done(content), *_narrative(content)]
     )
     return root
-
-
-def _observer(envelope: Envelope) -> hd.ObservationContext:
-    """TID 1002: a device observed, no person did."""
-    node, bundle = envelope.node, envelope.comparison.bundle
-    return hd.ObservationContext(
-        observer_device_context=hd.ObserverContext(
-            observer_type=tree.concept("device"),
-            observer_identifying_attributes=hd.DeviceObserverIdentifyingAttributes(
-                uid=node.device_uid,
-                name=str(node.ae_title),
-                manufacturer_name=MANUFACTURER,
-                model_name=f"{MODEL_NAME}, model {bundle.name} {bundle.version}",
-                serial_number=node.device_serial_number,
-            ),
-        )
-    )
 
 
 def _comparison_done(content: ReportContent) -> hd.CodeContentItem:

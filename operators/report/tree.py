@@ -31,6 +31,11 @@ def container(name: str, children: Iterable[hd.ContentItem]) -> hd.ContainerCont
     return with_children(hd.ContainerContentItem(name=concept(name), relationship_type=Relationship.CONTAINS), children)
 
 
+def root(name: str, children: Iterable[hd.ContentItem]) -> hd.ContainerContentItem:
+    """CONTAINER at the root of a document."""
+    return with_children(hd.ContainerContentItem(name=concept(name)), children)
+
+
 def text(name: str, value: str, relationship: Relationship = Relationship.CONTAINS) -> hd.TextContentItem:
     """TEXT."""
     return hd.TextContentItem(name=concept(name), value=value, relationship_type=relationship)
@@ -65,6 +70,16 @@ def image(name: str, instance_uid: str, sop_class_uid: str, relationship: Relati
         referenced_sop_class_uid=sop_class_uid,
         referenced_sop_instance_uid=instance_uid,
         relationship_type=relationship,
+    )
+
+
+def composite(name: str, instance_uid: str, sop_class_uid: str) -> hd.CompositeContentItem:
+    """COMPOSITE: another document."""
+    return hd.CompositeContentItem(
+        name=concept(name),
+        referenced_sop_class_uid=sop_class_uid,
+        referenced_sop_instance_uid=instance_uid,
+        relationship_type=Relationship.CONTAINS,
     )
 
 
