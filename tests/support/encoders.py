@@ -28,7 +28,7 @@ def served(index: int = 12) -> ServedEntity:
 class MeanEncoder:
     """Tokens are the mean grey of each cell of a grid; the probability of every entity is the image's mean grey.
 
-    Attention lies on the brightest cell, a little less on the next brightest. `calls` holds the number of images of each
+    Attention lies on the brightest cell, a little less on the next one. `calls` holds the number of images of each
     call; reading raises `failure`.
     """
 
