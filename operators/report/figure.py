@@ -83,10 +83,9 @@ def view_of(image: Image, caption: str, outlines: Sequence[Outline]) -> View:
 
 
 def current_outlines(content: ReportContent) -> list[Outline]:
-    """Outlines of the current image: the evidence of every group that speaks of it."""
-    return [
-        _outline(group, group.region) for group in content.groups if not group.is_on_prior and not group.is_whole_image
-    ][:_MOST_OUTLINES]
+    """Outlines of the current image: the evidence of the groups that speak of it."""
+    speaking = [group for group in content.groups if not group.is_on_prior and not group.is_whole_image]
+    return _legible([_outline(group, group.region) for group in speaking])
 
 
 def prior_outlines(content: ReportContent) -> list[Outline]:
