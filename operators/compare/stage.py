@@ -1,12 +1,15 @@
 """A retrieved case enters; the comparison of its current study with the first readable prior leaves. Pure."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from operators.compare.cautions import cautions_between, cautions_of_image, withholding
 from operators.compare.config import CompareConfig
 from operators.compare.grounding import strike_unsupported
+from operators.compare.presence import seen_on
 from operators.compare.sentences import Circumstances, write_sentences
-from operators.compare.states import Evidence, Rule, Verdict, decide, presence_of, undetermined_without_prior
+from operators.compare.states import Evidence, Rule, Seen, Verdict, decide, undetermined_without_prior
 from operators.domain.messages import (
     ComparedCase,
     Comparison,
@@ -60,49 +63,50 @@ class CompareStage:
 def _findings(
     current: EncodedStudy, prior: EncodedStudy | None, cautions: tuple[str, ...], config: CompareConfig
 ) -> tuple[EntityFinding, ...]:
-    before = {reading.entity.index: reading for reading in prior.readings} if prior else {}
+    earlier_readings = prior.readings if prior else ()
+    seen_now, seen_before = seen_on(current.readings), seen_on(earlier_readings)
+    before = {reading.entity.index: reading for reading in earlier_readings}
     missing = Rule.NO_PRIOR if prior is None else Rule.NOT_READ_ON_PRIOR
-    return tuple(
-        _alone(reading, missing)
-        if (earlier := before.get(reading.entity.index)) is None
-        else _compared(reading, earlier, cautions, config)
-        for reading in current.readings
-    )
+    findings: list[EntityFinding] = []
+    for reading in current.readings:
+        index = reading.entity.index
+        if index not in before:
+            findings.append(_alone(reading, seen_now[index], undetermined_without_prior(missing)))
+            continue
+        evidence = Evidence(
+            current=seen_now[index],
+            prior=seen_before[index],
+            similarity_cosine=cosine_of(reading, before[index]),
+        )
+        verdict = decide(evidence, config, withheld_by=withholding(cautions, index))
+        findings.append(_compared(reading, before[index], evidence, verdict))
+    return tuple(findings)
 
 
-def _alone(reading: EntityReading, missing: Rule) -> EntityFinding:
-    return _finding(reading, None, None, undetermined_without_prior(missing))
-
-
-def _compared(
-    reading: EntityReading, earlier: EntityReading, cautions: tuple[str, ...], config: CompareConfig
-) -> EntityFinding:
-    evidence = Evidence(
-        term=reading.entity,
-        current_prob=reading.presence_prob,
-        prior_prob=earlier.presence_prob,
-        similarity_cosine=cosine_of(reading, earlier),
-    )
-    withheld_by = withholding(cautions, reading.entity.index)
-    return _finding(reading, earlier, evidence, decide(evidence, config, withheld_by=withheld_by))
-
-
-def _finding(
-    reading: EntityReading, earlier: EntityReading | None, evidence: Evidence | None, verdict: Verdict
-) -> EntityFinding:
+def _alone(reading: EntityReading, seen: Seen, verdict: Verdict) -> EntityFinding:
     return EntityFinding(
         entity=reading.entity,
-        current=presence_of(reading.presence_prob, reading.entity),
-        prior=evidence.prior if evidence else None,
-        current_prob=reading.presence_prob,
-        prior_prob=evidence.prior_prob if evidence else None,
-        similarity_cosine=evidence.similarity_cosine if evidence else None,
+        current=seen.presence,
+        prior=None,
+        current_prob=seen.prob,
+        prior_prob=None,
+        similarity_cosine=None,
         state=verdict.state,
         state_swapped=verdict.swapped,
         confidence=verdict.confidence,
         rule=verdict.rule,
         current_region=reading.region,
-        prior_region=earlier.region if earlier else None,
+        prior_region=None,
+    )
+
+
+def _compared(reading: EntityReading, earlier: EntityReading, evidence: Evidence, verdict: Verdict) -> EntityFinding:
+    return replace(
+        _alone(reading, evidence.current, verdict),
+        prior=evidence.prior.presence,
+        prior_prob=evidence.prior.prob,
+        similarity_cosine=evidence.similarity_cosine,
+        prior_region=earlier.region,
     )
 
 

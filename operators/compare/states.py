@@ -1,4 +1,4 @@
-"""Two readings of one entity enter; its state since the prior, the rule that decided and a confidence leave.
+"""What both images show of one entity enters; its state since the prior, the rule that decided and a confidence leave.
 
 The rule says nothing of extent: a finding present on both images is stable only where the evidence supports that
 nothing changed, and otherwise undetermined. WORSE and BETTER are never stated here.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from operators.compare.config import CompareConfig
-from operators.domain.messages import ChangeState, EntityTerm, Presence
+from operators.domain.messages import ChangeState, Presence
 
 
 class Rule(StrEnum):
@@ -31,32 +31,24 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one image shows of an entity: its calibrated probability, in [0, 1], and what that amounts to."""
+
+    prob: float
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the rule sees of one entity on both images. `similarity_cosine` is None where it is not a number."""
 
-    term: EntityTerm
-    current_prob: float
-    prior_prob: float
+    current: Seen
+    prior: Seen
     similarity_cosine: float | None
-
-    @property
-    def current(self) -> Presence:
-        """Presence on the current image."""
-        return presence_of(self.current_prob, self.term)
-
-    @property
-    def prior(self) -> Presence:
-        """Presence on the prior."""
-        return presence_of(self.prior_prob, self.term)
 
     def swapped(self) -> "Evidence":
         """Return the same evidence with current and prior exchanged."""
-        return Evidence(
-            term=self.term,
-            current_prob=self.prior_prob,
-            prior_prob=self.current_prob,
-            similarity_cosine=self.similarity_cosine,
-        )
+        return Evidence(current=self.prior, prior=self.current, similarity_cosine=self.similarity_cosine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +82,9 @@ _OF_PRESENCES = {
 """(prior, current) to the state that follows from presence alone."""
 
 
-def presence_of(prob: float, term: EntityTerm) -> Presence:
-    """Present from `present_from` on, absent below `absent_below`, between them (or not a probability) undetermined."""
-    is_present = term.present_from <= prob <= 1
-    is_absent = 0 <= prob < term.absent_below
-    if is_present == is_absent:
-        return Presence.UNDETERMINED
-    return Presence.PRESENT if is_present else Presence.ABSENT
-
-
 def judge(evidence: Evidence, config: CompareConfig) -> tuple[ChangeState, Rule]:
     """Say the state of one entity, current against prior, and the rule it follows from."""
-    presences = (evidence.prior, evidence.current)
+    presences = (evidence.prior.presence, evidence.current.presence)
     if Presence.UNDETERMINED in presences:
         return ChangeState.UNDETERMINED, Rule.PRESENCE_UNDETERMINED
     if presences in _OF_PRESENCES:
@@ -115,7 +98,7 @@ def _is_unchanged(evidence: Evidence, config: CompareConfig) -> bool:
     return (
         evidence.similarity_cosine is not None
         and evidence.similarity_cosine >= config.stable_from_cosine
-        and abs(evidence.current_prob - evidence.prior_prob) <= config.stable_within_prob
+        and abs(evidence.current.prob - evidence.prior.prob) <= config.stable_within_prob
     )
 
 
@@ -153,7 +136,7 @@ def _undetermined(rule: str, swapped: ChangeState = ChangeState.UNDETERMINED) ->
 
 def confidence_of(state: ChangeState, evidence: Evidence) -> float:
     """Confidence in [0, 1] of a state, as the module says; 0 for what is not stated by this rule."""
-    current, prior = evidence.current_prob, evidence.prior_prob
+    current, prior = evidence.current.prob, evidence.prior.prob
     by_state = {
         ChangeState.NEW: (1 - prior) * current,
         ChangeState.RESOLVED: prior * (1 - current),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from operators.compare.config import CompareConfig
 from operators.compare.grounding import strike_unsupported
+from operators.compare.presence import presence_of, seen_on
 from operators.compare.stage import CompareStage
-from operators.compare.states import MIRROR, Evidence, Rule, decide, judge, presence_of
+from operators.compare.states import MIRROR, Evidence, Rule, Seen, decide, judge
 from operators.domain.messages import (
     ChangeState,
     Comparison,
@@ -41,7 +42,18 @@ def terms(draw: st.DrawFn) -> EntityTerm:
     return term(absent_below=low, present_from=high)
 
 
-EVIDENCE = st.builds(Evidence, term=terms(), current_prob=PROBS, prior_prob=PROBS, similarity_cosine=COSINES)
+@st.composite
+def evidences(draw: st.DrawFn) -> Evidence:
+    of = draw(terms())
+    current, prior = draw(PROBS), draw(PROBS)
+    return Evidence(
+        current=Seen(prob=current, presence=presence_of(current, of)),
+        prior=Seen(prob=prior, presence=presence_of(prior, of)),
+        similarity_cosine=draw(COSINES),
+    )
+
+
+EVIDENCE = evidences()
 
 
 @st.composite
@@ -88,7 +100,7 @@ def test_what_any_rule_states_flips_with_the_images(
     table: dict[tuple[bool, bool], ChangeState], evidence: Evidence
 ) -> None:
     def rule(of: Evidence, _config: CompareConfig) -> tuple[ChangeState, Rule]:
-        return table.get((of.prior_prob > 0.5, of.current_prob > 0.5), ChangeState.STABLE), Rule.PRESENCE_CHANGED
+        return table.get((of.prior.prob > 0.5, of.current.prob > 0.5), ChangeState.STABLE), Rule.PRESENCE_CHANGED
 
     forward = decide(evidence, CompareConfig(), rule=rule)
     backward = decide(evidence.swapped(), CompareConfig(), rule=rule)
@@ -115,11 +127,11 @@ def test_exchanging_current_and_prior_never_repeats_a_one_sided_statement(
             assert back.state in {ChangeState.RESOLVED, ChangeState.UNDETERMINED}
 
 
-@given(evidence=EVIDENCE, rise=PROBS)
-def test_more_probable_is_never_less_present(evidence: Evidence, rise: float) -> None:
+@given(of=terms(), probs=st.tuples(PROBS, PROBS))
+def test_more_probable_is_never_less_present(of: EntityTerm, probs: tuple[float, float]) -> None:
     order = [Presence.ABSENT, Presence.UNDETERMINED, Presence.PRESENT]
-    higher = min(1.0, evidence.current_prob + rise)
-    assert order.index(presence_of(higher, evidence.term)) >= order.index(evidence.current)
+    lower, higher = sorted(probs)
+    assert order.index(presence_of(higher, of)) >= order.index(presence_of(lower, of))
 
 
 @given(evidence=EVIDENCE, fall=st.floats(0, 2), config=CONFIGS)
@@ -132,7 +144,7 @@ def test_less_similar_is_never_more_stable(evidence: Evidence, fall: float, conf
 @given(evidence=EVIDENCE, config=CONFIGS)
 def test_doubt_about_either_presence_abstains(evidence: Evidence, config: CompareConfig) -> None:
     verdict = decide(evidence, config)
-    if Presence.UNDETERMINED in (evidence.current, evidence.prior):
+    if Presence.UNDETERMINED in (evidence.current.presence, evidence.prior.presence):
         assert verdict.state is ChangeState.UNDETERMINED
     assert (verdict.confidence == 0) >= (verdict.state is ChangeState.UNDETERMINED)
     assert 0 <= verdict.confidence <= 1
@@ -143,6 +155,17 @@ def test_caution_can_only_take_statements_away(evidence: Evidence, config: Compa
     free, held = decide(evidence, config), decide(evidence, config, withheld_by="projection-differs")
     assert held.state in {free.state, ChangeState.UNDETERMINED}
     assert held.state not in CHANGES
+
+
+@given(readings=reading_lists())
+def test_no_structure_is_called_normal_beside_a_finding_in_it(readings: list[EntityReading]) -> None:
+    lungs = replace(term(68), kind="anatomy")
+    place = reading(0.1, entity=lungs)
+    seen = seen_on([place, *readings])
+    if any(seen[index].presence is Presence.PRESENT for index in INDICES):
+        assert seen[68].presence is Presence.UNDETERMINED
+    else:
+        assert seen[68].presence is Presence.ABSENT
 
 
 def told_indices(sentences: Sequence[Sentence]) -> list[int]:

@@ -15,6 +15,7 @@ from operators.domain.messages import (
     ChangeState,
     Comparison,
     EntityFinding,
+    EntityReading,
     Presence,
     PriorOutcome,
     RetrievedCase,
@@ -22,9 +23,9 @@ from operators.domain.messages import (
     SimilarCase,
 )
 from operators.domain.reasons import ReasonCode
-from tests.support.comparing import header, reading, retrieved, search, study, unit
+from tests.support.comparing import header, reading, retrieved, search, study, term, unit
 
-PNEUMOTHORAX, CONSOLIDATION, EFFUSION, ATELECTASIS, HEART = 6, 9, 12, 35, 71
+PLEURA, PNEUMOTHORAX, CONSOLIDATION, EFFUSION, ATELECTASIS, HEART = 3, 6, 9, 12, 35, 71
 
 
 def compare(case: RetrievedCase) -> Comparison:
@@ -165,6 +166,28 @@ def test_heart_size_is_not_compared_across_projections() -> None:
 def test_entity_not_read_on_the_prior_is_undetermined() -> None:
     (finding,) = compare(retrieved({EFFUSION: 0.9}, {HEART: 0.9})).findings
     assert (finding.state, finding.rule, finding.prior) == (ChangeState.UNDETERMINED, Rule.NOT_READ_ON_PRIOR, None)
+
+
+def pleura(prob: float, anatomy: str = "Pleura") -> EntityReading:
+    return reading(prob, entity=replace(term(PLEURA), kind="anatomy", anatomy=anatomy))
+
+
+def test_structure_is_not_called_normal_beside_a_finding_in_it() -> None:
+    comparison = compare(retrieved([reading(0.9), pleura(0.1)], [reading(0.1), pleura(0.1)]))
+    effusion, structure = comparison.findings
+    assert (effusion.state, structure.state) == (ChangeState.NEW, ChangeState.UNDETERMINED)
+    assert (structure.current, structure.prior) == (Presence.UNDETERMINED, Presence.ABSENT)
+    assert structure.current_prob == 0.1
+
+
+def test_structure_is_called_normal_beside_a_finding_elsewhere() -> None:
+    comparison = compare(retrieved([reading(0.9), pleura(0.1, anatomy="Sternum")], None))
+    assert comparison.findings[1].current is Presence.ABSENT
+
+
+def test_abnormal_structure_and_the_finding_in_it_do_not_contradict_each_other() -> None:
+    comparison = compare(retrieved([reading(0.9), pleura(0.9)], None))
+    assert texts(comparison, "present") == ["The model finds: pleural effusion and abnormality of the pleura."]
 
 
 def test_embeddings_of_different_width_are_not_called_similar() -> None:

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from operators.compare.config import CompareConfig
-from operators.compare.states import Evidence, Rule, decide, judge, presence_of
+from operators.compare.presence import presence_of
+from operators.compare.states import Evidence, Rule, Seen, decide, judge
 from operators.domain.errors import ConfigError
 from operators.domain.messages import ChangeState, Presence
 from tests.support.comparing import term
@@ -14,7 +15,11 @@ CONFIG = CompareConfig(stable_from_cosine=0.9, stable_within_prob=0.15)
 
 
 def evidence(prior: float, current: float, cosine: float | None = 1.0) -> Evidence:
-    return Evidence(term=term(), current_prob=current, prior_prob=prior, similarity_cosine=cosine)
+    return Evidence(current=seen(current), prior=seen(prior), similarity_cosine=cosine)
+
+
+def seen(prob: float) -> Seen:
+    return Seen(prob=prob, presence=presence_of(prob, term()))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def always_new(_evidence: Evidence, _config: CompareConfig) -> tuple[ChangeState
 
 
 def worse_by_any_margin(evidence: Evidence, _config: CompareConfig) -> tuple[ChangeState, Rule]:
-    is_worse = evidence.current_prob > evidence.prior_prob
+    is_worse = evidence.current.prob > evidence.prior.prob
     return (ChangeState.WORSE if is_worse else ChangeState.BETTER), Rule.PRESENCE_CHANGED
 
 
