@@ -73,15 +73,20 @@ class DicomWebArchive:
         """Return the studies that the PACS names for a patient ID.
 
         An ID with characters that need percent-encoding is asked for a second time with a wildcard in their place when
-        the first question brought no such patient: the PACS may not have decoded it.
+        the first question brought no such patient: the PACS may not have decoded it. It is incomplete when the PACS
+        names an ID that may be this one without characters it cannot write.
         """
         found = self._studies(patient_id)
-        if not _NEEDS_ENCODING.search(patient_id) or any(c.patient.patient_id == patient_id for c in found.candidates):
+        if not _NEEDS_ENCODING.search(patient_id) or _names(found, patient_id):
             return found
         pattern = _NEEDS_ENCODING.sub("*", patient_id)
         if len(pattern.replace("*", "")) < _MIN_PLAIN_CHARACTERS:
             return Answers(candidates=found.candidates, is_complete=False)
-        return self._studies(pattern)
+        found = self._studies(pattern)
+        if patient_id.isascii() or _names(found, patient_id):
+            return found
+        is_mangled = any(_plain(answer.patient.patient_id) == _plain(patient_id) for answer in found.candidates)
+        return Answers(candidates=found.candidates, is_complete=found.is_complete and not is_mangled)
 
     def open_study(self, candidate: Candidate, modalities: Sequence[str]) -> Candidate:
         """Return the candidate with the headers of its objects of these modalities; a study that is gone has none."""
@@ -171,3 +176,11 @@ class DicomWebArchive:
                 return list(rows.values()), True
         logger.warning("priors.too-many-answers", extra={"limit": self._config.max_answers})
         return list(rows.values()), False
+
+
+def _names(answers: Answers, patient_id: str) -> bool:
+    return any(answer.patient.patient_id == patient_id for answer in answers.candidates)
+
+
+def _plain(patient_id: str) -> str:
+    return "".join(character for character in patient_id if character.isascii() and character.isalnum())

@@ -243,6 +243,13 @@ def test_an_id_of_hardly_more_than_wildcards_leaves_the_search_incomplete(server
     assert len(server.requests) == 1
 
 
+def test_an_id_that_the_server_cannot_write_leaves_the_search_incomplete(server: ScriptedServer) -> None:
+    server.answer = lambda path, query: rows([study_row("1.2.1", "-1234")])
+    assert not archive_of(server).find_studies("王-1234").is_complete
+    server.answer = lambda path, query: rows([study_row("1.2.1", "Ä-12345")])
+    assert archive_of(server).find_studies("王-1234").is_complete
+
+
 def test_answers_with_uids_that_are_none_are_dropped(server: ScriptedServer) -> None:
     server.answer = lambda path, query: rows([study_row("../../etc"), study_row(".."), {}, study_row("1.2.1")])
     assert [candidate.study_uid for candidate in archive_of(server).find_studies("P-1").candidates] == ["1.2.1"]
