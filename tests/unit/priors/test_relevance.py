@@ -203,6 +203,11 @@ def test_a_study_that_answers_for_two_patients_is_refused() -> None:
     assert decisions["1.2.1"].reason_code == DecisionCode.DEMOGRAPHICS_DISAGREE.value
 
 
+def test_answers_that_differ_on_one_study_give_the_same_decision_in_either_order() -> None:
+    answers = [candidate("1.2.1", study_description="Chest"), candidate("1.2.1", study_description="Chest PA")]
+    assert decide(*answers) == decide(*reversed(answers))
+
+
 def test_candidates_that_the_study_level_rules_out_are_not_opened() -> None:
     unopened = replace(candidate("1.2.1", study_date="20250101"), images=None)
     assert refuse_unopened(current_study(), unopened, CHEST_FILM, CONFIG) is DecisionCode.NOT_EARLIER
