@@ -17,6 +17,7 @@ from operators.domain.messages import (
     Study,
     study_date_of,
 )
+from operators.domain.radiograph import Projection, projection_of
 from operators.domain.reasons import REASONS, ReasonCode
 
 
@@ -49,6 +50,7 @@ def write_sentences(circumstances: Circumstances, findings: Sequence[EntityFindi
 def _about_comparison(circumstances: Circumstances) -> list[Sentence]:
     prior = circumstances.prior
     texts = _why_nothing_is_compared(circumstances) if prior is None else _what_is_compared(circumstances, *prior)
+    texts += _what_was_read(*circumstances.current)
     return [Sentence(text=text, entity_indices=(), about=About.COMPARISON.value) for text in texts]
 
 
@@ -68,6 +70,17 @@ def _what_is_compared(circumstances: Circumstances, prior: Study, prior_image: I
         *_why_chosen(circumstances.search, prior.study_uid),
         *_not_readable(circumstances.unreadable),
     ]
+
+
+def _what_was_read(study: Study, image: Image) -> list[str]:
+    """Say that one image stands for several: what only the others show was not looked for."""
+    if len(study.images) < 2:
+        return []
+    view = _VIEWS.get(projection_of(image.header), "")
+    return [f"Of the {len(study.images)} images of the current study one{view} was read."]
+
+
+_VIEWS = {Projection.PA: ", a PA view,", Projection.AP: ", an AP view,", Projection.FRONTAL: ", a frontal view,"}
 
 
 def _named(study: Study, image: Image) -> str:

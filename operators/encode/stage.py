@@ -55,6 +55,7 @@ class EncodeStage:
                 "images": len(opened),
                 "entities": len(self._terms),
                 "unreadable_priors": len(unreadable),
+                "skipped": sorted(reason.value for _, reason in current.skipped),
             },
         )
         return EncodedCase(

@@ -228,6 +228,18 @@ def test_interval_is_told_in_days(date: str, time: str, told: str) -> None:
     assert first.endswith(told)
 
 
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        ("AP", "Of the 2 images of the current study one, an AP view, was read."),
+        ("", "Of the 2 images of the current study one was read."),
+    ],
+)
+def test_one_image_that_stands_for_several_is_told(view: str, told: str) -> None:
+    current = study(header("1.2.1", view_position=view), header("1.2.2", view_position="LL"))
+    assert told in texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
+
+
 def test_study_without_a_date_is_told_so() -> None:
     current = study(header("1.2.1"), study_date="")
     comparison = compare(retrieved({EFFUSION: 0.9}, {EFFUSION: 0.1}, current_study=current))
