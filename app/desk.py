@@ -6,7 +6,7 @@ the item from `inbox`; its last operator calls `settle`.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ PATIENT = frozenset({ReasonCode.PACS_AWAY, ReasonCode.DATABASE_AWAY, ReasonCode.
 """Reasons that are nobody's fault in the study: waited out for as long as they last."""
 
 
-FileDraft = Callable[[Connection, DraftReport, tuple[OutboxEntry, ...]], None]
+FileDraft = Callable[[Connection, DraftReport, Sequence[OutboxEntry]], bool]
 
 
 class Desk:

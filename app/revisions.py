@@ -61,6 +61,8 @@ FOR UPDATE OF r SKIP LOCKED"""
 _LATEST = """
 SELECT revision, state FROM revisions WHERE study_uid = %s ORDER BY revision DESC LIMIT 1 FOR UPDATE"""
 
+_HAS_RESULT = "SELECT 1 FROM results WHERE study_uid = %s AND revision = %s"
+
 _RETRY = """
 UPDATE revisions
 SET state = 'queued', attempts = 0, started_at = NULL, next_attempt_at = NULL,
@@ -83,8 +85,8 @@ _DROP_OUTBOX = "DELETE FROM outbox WHERE study_uid = %s AND revision = %s AND st
 class Filer(Protocol):
     """Writes a draft, its documents and its outbox rows within the caller's transaction."""
 
-    def __call__(self, connection: Connection) -> None:
-        """Insert what is not there yet."""
+    def __call__(self, connection: Connection) -> bool:
+        """Insert what is not there yet; whether anything was."""
         ...
 
 
@@ -149,6 +151,8 @@ class Revisions:
             row = connection.execute(_LATEST, (study_uid,)).fetchone()
             if row is None:
                 return Refused(sentence="No such study.")
+            if connection.execute(_HAS_RESULT, (study_uid, row["revision"])).fetchone() and row["state"] == "withdrawn":
+                return Refused(sentence="The draft's deliveries were discarded; send the study again for a new draft.")
             if row["state"] in ("parked", "withdrawn"):
                 connection.execute(_RETRY, (study_uid, row["revision"]))
                 enqueue(connection, job_of(study_uid, row["revision"]))

@@ -78,14 +78,22 @@ class Supervisor:
         """Serve until a stop signal; return the exit code."""
         code = 0
         while not signals.wait(_TICK_S):
-            self._keep_database()
-            self._migrated = self._migrated or self._migrate()
+            self._migrated = self._keep() and (self._migrated or self._migrate())
             fatal = self._tend()
             if fatal is not None:
                 code = fatal
                 break
         self._stop()
         return code
+
+    def _keep(self) -> bool:
+        """Look after the database; False only while it never was ready."""
+        try:
+            self._keep_database()
+        except TransientError as error:
+            logger.warning("database.waits", extra={"reason": error.sentence})
+            return self._migrated
+        return True
 
     def _migrate(self) -> bool:
         try:

@@ -31,7 +31,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 def open_database(chosen: argparse.Namespace) -> Iterator[Pool]:
     """Yield a pool on the node's database. Raises TransientError when no database runs."""
     settings = settings_of(chosen)
-    url = settings.database_url or current_url(settings.node.state_dir)
+    url = settings.database_url or current_url(settings.node.state_dir / "postgres")
     if url is None:
         raise TransientError(ReasonCode.DATABASE_AWAY, hint="neither DATABASE_URL nor a running node was found")
     with open_pool(url, max_size=2) as pool:

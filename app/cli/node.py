@@ -1,0 +1,81 @@
+"""`run`, `migrate` and `selftest`: the node itself."""
+
+import argparse
+import resource
+from typing import Any
+
+from app.cli.common import add_config, settings_of
+from app.migrate import migrate
+from app.postgres import EmbeddedPostgres
+from app.settings import Settings, child_environment
+from app.supervise import Child, Supervisor, role_command
+from operators.domain.errors import ConfigError
+
+_ROLES = ("receive", "work", "web")
+_STACK_BYTES = 32 * 2**20
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands to the command line."""
+    run = commands.add_parser("run", help="serve: one process per role, supervised")
+    run.add_argument("--roles", default=",".join(_ROLES), help="comma-separated; one role serves in this process")
+    run.set_defaults(run=_run)
+    migrating = commands.add_parser("migrate", help="bring the database up to date")
+    migrating.set_defaults(run=_migrate)
+    for command in (run, migrating):
+        add_config(command)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    roles = tuple(dict.fromkeys(role.strip() for role in chosen.roles.split(",") if role.strip()))
+    unknown = set(roles) - set(_ROLES)
+    if unknown or not roles:
+        raise ConfigError(f"--roles takes {', '.join(_ROLES)}")
+    settings = settings_of(chosen)
+    if len(roles) == 1 and settings.database_url:
+        return _serve(roles[0], settings)
+    return _supervise(roles, settings, chosen.config)
+
+
+def _serve(role: str, settings: Settings) -> int:
+    # The graph and its libraries are loaded in the role's own process only.
+    from app.roles import serve  # noqa: PLC0415
+
+    return serve(role, settings)
+
+
+def _supervise(roles: tuple[str, ...], settings: Settings, config: str | None) -> int:
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+    database = None if settings.database_url else EmbeddedPostgres(settings.node.state_dir / "postgres")
+    url = settings.database_url if database is None else database.start()
+    environment = {**child_environment(url), "HOLOSCAN_LOG_LEVEL": "ERROR"}
+    children = [Child(role=role, command=role_command(role, config), environment=environment) for role in roles]
+
+    def keep_database() -> None:
+        if database is not None:
+            database.ensure_running()
+
+    code = Supervisor(children, database_url=url, keep_database=keep_database).run()
+    if database is not None:
+        database.stop()
+    return code
+
+
+def _migrate(chosen: argparse.Namespace) -> int:
+    settings = settings_of(chosen)
+    if settings.database_url:
+        return _report(migrate(settings.database_url))
+    database = EmbeddedPostgres(settings.node.state_dir / "postgres")
+    ran_before = database.is_alive()
+    applied = migrate(database.start())
+    if not ran_before:
+        database.stop()
+    return _report(applied)
+
+
+def _report(applied: tuple[str, ...]) -> int:
+    for name in applied:
+        print(name)
+    return 0
