@@ -1,0 +1,158 @@
+"""STOW-RS (PS3.18 10.5): a document's bytes enter, the archive has taken them when `send` returns.
+
+The bytes are posted as they were rendered. dicomweb-client is not used here: it encodes datasets anew, hides the body
+of a refusal, in which the archive says why, and follows a redirect of the POST with a GET that looks like success.
+"""
+
+import json
+import logging
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.util import Retry
+
+from operators.deliver.config import StowDestination
+from operators.deliver.statuses import Status, outcome_of_failure, raise_for
+from operators.domain.drafts import Document
+from operators.domain.errors import ConfigError, PermanentError, TransientError
+from operators.domain.ids import digest
+from operators.domain.reasons import ReasonCode
+
+logger = logging.getLogger(__name__)
+
+_FAILED_SOP_SEQUENCE, _FAILURE_REASON, _SOP_INSTANCE_UID = "00081198", "00081197", "00081155"
+_XML_FAILURE = re.compile(rb'tag="00081198".*?tag="00081197"[^>]*>\s*<Value[^>]*>\s*(\d+)', re.DOTALL)
+_PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_OF_THE_DESTINATION = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 405, 407})
+_STORED_STATUSES = frozenset({200, 202})
+
+
+class StowSender:
+    """Sends to one archive; implements operators.domain.drafts.Sender."""
+
+    def __init__(self, destination: StowDestination) -> None:
+        """Raise ConfigError for a certificate file that is not there."""
+        self._to = destination
+        self._session = _open_session(destination)
+        root = destination.url.rstrip("/")
+        path = destination.stow_path.strip("/")
+        self._url = f"{root}/{path}/studies" if path else f"{root}/studies"
+
+    def send(self, document: Document) -> None:
+        """Store the document; one that the archive has already counts as stored.
+
+        Raises
+        ------
+        TransientError
+            PACS_AWAY: no connection, no answer in time, or an answer that passes. PACS_REFUSED: the archive refuses
+            us, whatever is sent (credentials, certificate, address): it waits until an admin has mended it.
+        PermanentError
+            PACS_REFUSED: the archive refuses this document.
+        """
+        boundary = digest("stow", document.identity)[:40]
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Accept": "application/dicom+json",
+        }
+        body = _multipart(document.content, boundary)
+        try:
+            answer = self._session.post(
+                self._url,
+                data=body,
+                headers=headers,
+                timeout=(self._to.connect_timeout_s, self._to.answer_timeout_s),
+                allow_redirects=False,
+            )
+        except requests.exceptions.SSLError as exc:
+            raise self._refuses("certificate or TLS", kind=type(exc).__name__) from exc
+        except requests.RequestException as exc:
+            raise TransientError(ReasonCode.PACS_AWAY, destination=self._to.name, kind=type(exc).__name__) from exc
+        self._judge(answer, document.identity)
+
+    def close(self) -> None:
+        """Close kept connections."""
+        self._session.close()
+
+    def _judge(self, answer: requests.Response, identity: str) -> None:
+        """Tell by status and body; a success can carry an empty Failed SOP Sequence, and a 200 a full one."""
+        reason = failure_reason(answer.content, identity)
+        if reason is not None:
+            raise_for(outcome_of_failure(reason), self._to.name, status=f"{reason:04X}h")
+        elif answer.status_code in _OF_THE_DESTINATION:
+            raise self._refuses("HTTP status", status=answer.status_code)
+        elif answer.status_code in _PASSING_STATUSES:
+            raise TransientError(ReasonCode.PACS_AWAY, destination=self._to.name, status=answer.status_code)
+        elif answer.status_code not in _STORED_STATUSES:
+            raise PermanentError(ReasonCode.PACS_REFUSED, destination=self._to.name, status=answer.status_code)
+
+    def _refuses(self, why: str, **facts: str | int) -> TransientError:
+        return TransientError(ReasonCode.PACS_REFUSED, destination=self._to.name, why=why, **facts)
+
+
+def failure_reason(body: bytes, identity: str) -> int | None:
+    """Return the Failure Reason (0008,1197) that an answer gives for our instance; None when it names none.
+
+    JSON is read as such; of XML only the first failure is looked for, since one instance was sent.
+    """
+    try:
+        answered = json.loads(body) if body.strip() else {}
+    except ValueError:
+        found = _XML_FAILURE.search(body)
+        return int(found.group(1)) if found else None
+    datasets = answered if isinstance(answered, list) else [answered]
+    for item in (item for dataset in datasets for item in _items(dataset, _FAILED_SOP_SEQUENCE)):
+        named = _first(item, _SOP_INSTANCE_UID)
+        if named in (None, identity):
+            reason = _first(item, _FAILURE_REASON)
+            return reason if isinstance(reason, int) else int(Status.UNKNOWN)
+    return None
+
+
+def _items(dataset: Any, tag: str) -> list[Any]:
+    element = dataset.get(tag) if isinstance(dataset, dict) else None
+    value = element.get("Value") if isinstance(element, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def _first(item: Any, tag: str) -> Any:
+    values = _items(item, tag)
+    return values[0] if values else None
+
+
+def _multipart(content: bytes, boundary: str) -> bytes:
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    return head + content + f"\r\n--{boundary}--\r\n".encode()
+
+
+class _BearerAuth(requests.auth.AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _open_session(to: StowDestination) -> requests.Session:
+    """Return a session with the identity and trust that the settings name; nothing of the environment is used."""
+    for path in (to.client_certificate, to.client_key, to.ca_file):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"pacs {to.name}: a certificate file is not there")
+    session = requests.Session()
+    session.trust_env = False
+    if to.client_certificate is not None:
+        session.cert = (str(to.client_certificate), str(to.client_key or to.client_certificate))
+    if to.ca_file is not None:
+        session.verify = str(to.ca_file)
+    if to.authentication == "basic":
+        session.auth = HTTPBasicAuth(to.username.encode(), to.password.encode())
+    elif to.authentication == "bearer":
+        session.auth = _BearerAuth(to.token)
+    # One more try for a kept connection that the archive closed meanwhile: storing twice is harmless.
+    retry = Retry(total=1, connect=0, read=1, redirect=0, status=0, other=0, allowed_methods=("POST",))
+    session.mount(f"{urlsplit(to.url).scheme}://", HTTPAdapter(max_retries=retry))
+    return session
