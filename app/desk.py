@@ -18,9 +18,9 @@ from operators.domain.drafts import Dispatches, DraftReport, OutboxEntry
 from operators.domain.errors import PermanentError, TransientError
 from operators.domain.ids import pseudonym
 from operators.domain.inbox import Inbox
+from operators.domain.items import Item, Stopped, attempt
 from operators.domain.messages import Study, StudyJob
 from operators.domain.reasons import ReasonCode
-from operators.domain.stage import Item, Stopped, attempt
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from operators.deliver.shell import DeliverOperator
 from operators.domain import cuda_runtime
 from operators.domain.drafts import Dispatches, DraftReport
 from operators.domain.inbox import Inbox
+from operators.domain.items import Item, Stopped
 from operators.domain.messages import (
     CaseWithPriors,
     ComparedCase,
@@ -26,7 +27,7 @@ from operators.domain.messages import (
     Study,
     StudyJob,
 )
-from operators.domain.stage import Item, SourceOperator, Stopped
+from operators.domain.stage import SourceOperator
 from operators.encode.shell import EncodeOperator
 from operators.notify.shell import NotifyOperator
 from operators.priors.shell import PriorsOperator

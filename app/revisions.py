@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from app.jobs import TASK, enqueue, job_of
 from operators.domain.database import Connection, Pool, transaction
 from operators.domain.ids import pseudonym
+from operators.domain.items import Stopped
 from operators.domain.messages import StudyJob
 from operators.domain.reasons import REASONS, ReasonCode
-from operators.domain.stage import Stopped
 
 logger = logging.getLogger(__name__)
 

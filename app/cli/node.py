@@ -1,7 +1,6 @@
 """`run`, `migrate` and `selftest`: the node itself."""
 
 import argparse
-import resource
 from typing import Any
 
 from app.cli.common import add_config, settings_of
@@ -12,7 +11,6 @@ from app.supervise import Child, Supervisor, role_command
 from operators.domain.errors import ConfigError
 
 _ROLES = ("receive", "work", "web")
-_STACK_BYTES = 32 * 2**20
 
 
 def add_to(commands: Any) -> None:
@@ -45,9 +43,6 @@ def _serve(role: str, settings: Settings) -> int:
 
 
 def _supervise(roles: tuple[str, ...], settings: Settings, config: str | None) -> int:
-    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    wanted = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
     database = None if settings.database_url else EmbeddedPostgres(settings.node.state_dir / "postgres")
     url = settings.database_url if database is None else database.start()
     environment = {**child_environment(url), "HOLOSCAN_LOG_LEVEL": "ERROR"}

@@ -7,25 +7,35 @@ monai.deploy by itself and fails with a misleading message).
 
 import ctypes
 import importlib.util
+import resource
 from functools import cache
 from pathlib import Path
 
 from operators.domain.errors import PrerequisiteMissingError
 
 _LIBRARY = "libcudart.so.13"
+_STACK_BYTES = 32 * 2**20
 
 
 @cache
 def preload() -> None:
-    """Load the CUDA runtime library into the process.
+    """Load the CUDA runtime library into the process, and allow threads the stack that Holoscan asks for.
 
     Raises PrerequisiteMissingError when the wheel nvidia-cuda-runtime is not installed.
     """
+    _allow_stack()
     for folder in _wheel_folders():
         for path in sorted(folder.glob(f"**/{_LIBRARY}*")):
             ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
             return
     raise PrerequisiteMissingError(f"{_LIBRARY} was not found: install the packages of requirements.txt")
+
+
+def _allow_stack() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
 def _wheel_folders() -> tuple[Path, ...]:
