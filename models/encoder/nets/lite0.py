@@ -14,7 +14,6 @@ from torch.nn import functional
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-HEAD_WIDTH: Final = 1280
 TOKEN_STRIDE_PX: Final = 32
 _NORM_EPS: Final = 1e-3
 _STEM_WIDTH: Final = 32
@@ -39,6 +38,8 @@ STAGES: Final = (
     Stage(repeats=4, kernel=5, stride=2, expand=6, width=192),
     Stage(repeats=1, kernel=3, stride=1, expand=6, width=320),
 )
+TAPPED_BLOCKS: Final = (7, 10, 14)
+FEATURE_WIDTH: Final = 80 + 112 + 192  # of the tapped blocks
 
 
 class SamePadConv(nn.Conv2d):
@@ -85,7 +86,10 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The convolutional part of EfficientNet-Lite0, up to and including the 1280-wide head convolution."""
+    """The trunk of EfficientNet-Lite0 as a feature pyramid: taps at three depths, laid over one grid of stride 32.
+
+    For films the middle layers say more than the last ones, which know the classes of ImageNet; those are left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,27 +101,62 @@ class EfficientNetLite0(nn.Module):
             for repeat in range(stage.repeats):
                 blocks.append(InvertedBottleneck(width, stage, stage.stride if repeat == 0 else 1))
                 width = stage.width
-        self._blocks = nn.ModuleList(blocks)
-        self._conv_head = _conv(width, HEAD_WIDTH)
-        self._bn1 = _norm(HEAD_WIDTH)
+        self._blocks = nn.ModuleList(blocks[: TAPPED_BLOCKS[-1] + 1])
         self.register_buffer("_mean", torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(b, S, S) grey in [0, 1], S a multiple of 32, to features (b, 1280, S/32, S/32)."""
+        """(b, S, S) grey in [0, 1], S a multiple of 32, to (b, n, FEATURE_WIDTH), n = (S / 32) ** 2, row-major."""
         coloured = (images.unsqueeze(1) - self._mean) / self._std
         features = functional.relu6(self._bn0(self._conv_stem(coloured)))
-        for block in self._blocks:
+        tapped = []
+        for number, block in enumerate(self._blocks):
             features = block(features)
-        return functional.relu6(self._bn1(self._conv_head(features)))
+            if number in TAPPED_BLOCKS:
+                tapped.append(features)
+        side = features.shape[-1]
+        level = [functional.avg_pool2d(tap, tap.shape[-1] // side) for tap in tapped]
+        return torch.cat(level, dim=1).flatten(2).transpose(1, 2)
+
+
+class Lite0Encoder(nn.Module):
+    """Token maker: trunk features, standardised per channel and projected to the token width."""
+
+    def __init__(self, trunk: EfficientNetLite0, width: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.project = TokenProjection(width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, S, S) grey in [0, 1] to tokens (b, n, width)."""
+        tokens: Tensor = self.project(self.trunk(images))
+        return tokens
+
+
+class TokenProjection(nn.Module):
+    """Standardise trunk features by the training set's statistics, project, normalise."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(FEATURE_WIDTH))
+        self.register_buffer("scale", torch.ones(FEATURE_WIDTH))
+        self.linear = nn.Linear(FEATURE_WIDTH, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, n, FEATURE_WIDTH) to (b, n, width)."""
+        tokens: Tensor = self.norm(self.linear((features - self.mean) / self.scale))
+        return tokens
 
 
 def load_imagenet_lite0(state: dict[str, Tensor]) -> EfficientNetLite0:
-    """Build the backbone with its published weights; the ImageNet classifier in `state` (`_fc.*`) is left out.
+    """Build the trunk with its published weights; the layers after the last tap are left out.
 
     Raises RuntimeError (torch) naming every missing or unexpected key.
     """
     net = EfficientNetLite0()
-    net.load_state_dict({key: value for key, value in state.items() if not key.startswith("_fc.")}, strict=True)
+    later = tuple(f"_blocks.{number}." for number in range(TAPPED_BLOCKS[-1] + 1, sum(row.repeats for row in STAGES)))
+    dropped = ("_fc.", "_conv_head.", "_bn1.", *later)
+    net.load_state_dict({key: value for key, value in state.items() if not key.startswith(dropped)}, strict=True)
     net.eval()
     return net
