@@ -86,7 +86,7 @@ def fit_heads(
             nn.utils.clip_grad_norm_(parameters, recipe.gradient_norm)
             optimiser.step()
             schedule.step()
-            total += float(loss)
+            total += loss.item()
         progress(epoch + 1, total / batches)
     _train_mode(heads, training=False)
     return heads
