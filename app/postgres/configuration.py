@@ -20,9 +20,6 @@ _SETTINGS: dict[str, str] = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "recovery_init_sync_method": "syncfs",
-    # Commits of parallel associations wait for one another a little (microseconds) and share one fsync.
-    "commit_delay": "300",
-    "commit_siblings": "3",
     # Segments are recycled, not created, while a study arrives; checkpoints are rare and spread out.
     "min_wal_size": "256MB",
     "max_wal_size": "1GB",
