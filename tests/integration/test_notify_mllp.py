@@ -1,9 +1,7 @@
 """The MLLP client against peers that behave as real ones do, on real sockets: good, silent, slow, odd and rejecting."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from operators.notify.acks import BlockBuffer, block
 from operators.notify.config import ErrorPolicy, MllpDestination, TlsFiles
 from operators.notify.mllp import MllpSender
 from operators.notify.oru import build_oru
+from tests.support.peers.tls import TlsMaterial, make_tls
 from tests.unit.notify.drafts import a_draft, destination
 
 Answering = Callable[[socket.socket, bytes], None]
@@ -299,50 +298,20 @@ def test_message_that_would_break_the_block_is_refused() -> None:
 # --- TLS ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Keys:
-    """A certificate authority, and certificates of it for the RIS and for the node."""
-
-    ca: Path
-    ris: tuple[Path, Path]
-    node: tuple[Path, Path]
-
-
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-def _signed(folder: Path, name: str, ca: tuple[Path, Path]) -> tuple[Path, Path]:
-    key, request, certificate = folder / f"{name}.key", folder / f"{name}.csr", folder / f"{name}.pem"
-    extensions = folder / f"{name}.ext"
-    extensions.write_text(f"subjectAltName=DNS:{name}.example,IP:127.0.0.1\n")
-    fresh = ("-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-subj", f"/CN={name}.example")
-    _openssl("req", *fresh, "-out", str(request))
-    signer = ("-CA", str(ca[0]), "-CAkey", str(ca[1]), "-CAcreateserial", "-days", "2", "-extfile", str(extensions))
-    _openssl("x509", "-req", "-in", str(request), "-out", str(certificate), *signer)
-    return certificate, key
-
-
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("keys")
-    ca = (folder / "ca.pem", folder / "ca.key")
-    fresh = ("-newkey", "rsa:2048", "-nodes", "-keyout", str(ca[1]), "-subj", "/CN=Test CA", "-days", "2")
-    _openssl("req", "-x509", *fresh, "-out", str(ca[0]))
-    return Keys(ca=ca[0], ris=_signed(folder, "ris", ca), node=_signed(folder, "node", ca))
+def keys(tmp_path_factory: pytest.TempPathFactory) -> TlsMaterial:
+    return make_tls(tmp_path_factory.mktemp("keys"))
 
 
-def _server_side(keys: Keys, *, ask_for_certificate: bool) -> ssl.SSLContext:
+def _server_side(keys: TlsMaterial, *, ask_for_certificate: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(keys.ca))
-    context.load_cert_chain(*keys.ris)
+    context.load_cert_chain(keys.server_certificate, keys.server_key)
     context.verify_mode = ssl.CERT_REQUIRED if ask_for_certificate else ssl.CERT_NONE
     return context
 
 
-def test_tls_with_a_certificate_on_both_sides(keys: Keys) -> None:
-    files = TlsFiles(ca_file=keys.ca, certificate_file=keys.node[0], key_file=keys.node[1])
+def test_tls_with_a_certificate_on_both_sides(keys: TlsMaterial) -> None:
+    files = TlsFiles(ca_file=keys.ca, certificate_file=keys.client_certificate, key_file=keys.client_key)
 
     with ris(tls=_server_side(keys, ask_for_certificate=True)) as peer, sender(peer, tls=files) as carrier:
         carrier.send(a_message())
@@ -350,8 +319,8 @@ def test_tls_with_a_certificate_on_both_sides(keys: Keys) -> None:
         assert peer.messages == [a_message().content]
 
 
-def test_tls_checks_the_name_that_it_was_given(keys: Keys) -> None:
-    good = TlsFiles(ca_file=keys.ca, server_name="ris.example")
+def test_tls_checks_the_name_that_it_was_given(keys: TlsMaterial) -> None:
+    good = TlsFiles(ca_file=keys.ca, server_name="localhost")
     wrong = TlsFiles(ca_file=keys.ca, server_name="elsewhere.example")
 
     with ris(tls=_server_side(keys, ask_for_certificate=False)) as peer:
@@ -363,7 +332,7 @@ def test_tls_checks_the_name_that_it_was_given(keys: Keys) -> None:
         assert len(peer.messages) == 1
 
 
-def test_peer_that_the_authority_did_not_sign_is_not_talked_to(keys: Keys) -> None:
+def test_peer_that_the_authority_did_not_sign_is_not_talked_to(keys: TlsMaterial) -> None:
     with ris(tls=_server_side(keys, ask_for_certificate=False)) as peer:
         with pytest.raises(TransientError):
             MllpSender(to(peer, tls=TlsFiles())).send(a_message())
@@ -371,7 +340,7 @@ def test_peer_that_the_authority_did_not_sign_is_not_talked_to(keys: Keys) -> No
         assert peer.messages == []
 
 
-def test_missing_client_certificate_sends_nothing(keys: Keys) -> None:
+def test_missing_client_certificate_sends_nothing(keys: TlsMaterial) -> None:
     with ris(tls=_server_side(keys, ask_for_certificate=True)) as peer:
         with pytest.raises(TransientError):
             MllpSender(to(peer, tls=TlsFiles(ca_file=keys.ca))).send(a_message())
@@ -379,7 +348,7 @@ def test_missing_client_certificate_sends_nothing(keys: Keys) -> None:
         assert peer.messages == []
 
 
-def test_tls_to_a_peer_without_tls_is_away(keys: Keys) -> None:
+def test_tls_to_a_peer_without_tls_is_away(keys: TlsMaterial) -> None:
     with ris() as peer, pytest.raises(TransientError):
         MllpSender(to(peer, tls=TlsFiles(ca_file=keys.ca), connect_timeout_s=0.3)).send(a_message())
 

@@ -218,6 +218,16 @@ def test_nothing_of_the_same_patient_is_answered(index: PgVectorIndex) -> None:
     assert {case.patient_key for case in without_issuer[6]} == {"HOSP\x1fP2", "HOSP\x1fP3"}
 
 
+def test_row_of_a_merged_patient_is_withheld_under_the_old_id_too(pool: Pool, index: PgVectorIndex) -> None:
+    index.store(BUNDLE, [a_row(1, unit_vectors(1, 1)[0])])
+    with transaction(pool) as connection:
+        connection.execute(f"UPDATE {TABLE} SET patient_key = 'HOSP\x1fMERGED'")  # noqa: S608 - our own table's name
+
+    for owner in (patient(1), Patient(patient_id="MERGED", issuer="HOSP"), Patient(patient_id="P1")):
+        assert names(index.nearest(BUNDLE, ask(entities=(6,), owner=owner))) == {6: []}
+    assert names(index.nearest(BUNDLE, ask(entities=(6,), owner=patient(2)))) == {6: ["2.25.1000001"]}
+
+
 def test_study_is_withheld_by_its_uid_too(index: PgVectorIndex) -> None:
     vectors = unit_vectors(1, 2)
     fill((index,), [a_row(1, vectors[0]), a_row(2, vectors[1])])

@@ -3,7 +3,7 @@
 import re
 
 import hl7
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.domain.ids import AccessionNumber
@@ -33,6 +33,7 @@ def _marked(text: str) -> str:
     return re.sub("[\ud800-\udfff]", lambda match: f"[U+{ord(match[0]):04X}]", text)
 
 
+@settings(deadline=None)
 @given(sentence=any_text)
 def test_any_sentence_survives(sentence: str) -> None:
     content = build_oru(a_draft(sentences=(sentence,), findings=()), destination()).content.decode()
@@ -43,6 +44,7 @@ def test_any_sentence_survives(sentence: str) -> None:
     assert value == _BREAK.sub("\r", _marked(sentence))
 
 
+@settings(deadline=None)
 @given(sentence=any_text)
 def test_any_sentence_survives_as_repetitions(sentence: str) -> None:
     to = destination(line_break=LineBreak.REPEAT)
@@ -53,6 +55,7 @@ def test_any_sentence_survives_as_repetitions(sentence: str) -> None:
     assert [message.unescape(str(part)) for part in field] == _BREAK.split(_marked(sentence))
 
 
+@settings(deadline=None)
 @given(accession=any_text, procedure=any_text, patient_id=any_text, issuer=any_text)
 def test_any_identifier_survives(accession: str, procedure: str, patient_id: str, issuer: str) -> None:
     accession, patient_id, issuer = (
@@ -73,6 +76,7 @@ def test_any_identifier_survives(accession: str, procedure: str, patient_id: str
         assert message.unescape(str(patient[3][0][0])) == _line(patient_id)
 
 
+@settings(deadline=None)
 @given(parts=st.lists(any_text.map(lambda text: text.replace("^", "").replace("=", "")), min_size=5, max_size=5))
 def test_any_name_survives_in_its_components(parts: list[str]) -> None:
     study = a_study(Patient(patient_id="P", name="^".join(parts)))
@@ -86,6 +90,7 @@ def test_any_name_survives_in_its_components(parts: list[str]) -> None:
         assert found[:7] == [family, given_name, middle, suffix, prefix, "", "L"]
 
 
+@settings(deadline=None)
 @given(name=any_text, sentence=any_text, description=any_text, charset=any_charset)
 def test_no_text_breaks_the_message_in_any_character_set(
     name: str, sentence: str, description: str, charset: str
@@ -108,6 +113,7 @@ def test_no_text_breaks_the_message_in_any_character_set(
     assert not set("^~&") & set(value)
 
 
+@settings(deadline=None)
 @given(text=any_text, charset=any_charset)
 def test_nothing_is_lost_silently_when_a_text_is_fitted(text: str, charset: str) -> None:
     to = CHARACTER_SETS[charset]
@@ -123,6 +129,7 @@ def test_nothing_is_lost_silently_when_a_text_is_fitted(text: str, charset: str)
         assert fitted.text == text
 
 
+@settings(deadline=None)
 @given(name=any_text, charset=any_charset)
 def test_name_keeps_at_least_one_spelling(name: str, charset: str) -> None:
     fitted = fit_name(name, CHARACTER_SETS[charset])

@@ -1,7 +1,7 @@
 """Ranking against a plain reckoning by numpy."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.domain.ids import InstanceUid, StudyUid
@@ -23,6 +23,7 @@ def candidate(distance: float, owner: int, number: int) -> Candidate:
     )
 
 
+@settings(deadline=None)
 @given(rows=drawn, limit=limits)
 def test_best_of_each_patient_as_numpy_finds_it(rows: list[tuple[float, int, int]], limit: int) -> None:
     ranked = best_per_patient([candidate(*row) for row in rows], limit)
@@ -35,6 +36,7 @@ def test_best_of_each_patient_as_numpy_finds_it(rows: list[tuple[float, int, int
     assert [(c.distance_cosine, int(c.instance_uid.split(".")[-1])) for c in ranked] == expected
 
 
+@settings(deadline=None)
 @given(rows=drawn, limit=limits, seed=st.integers(0, 2**32 - 1))
 def test_order_of_the_rows_does_not_matter(rows: list[tuple[float, int, int]], limit: int, seed: int) -> None:
     candidates = [candidate(*row) for row in rows]
@@ -43,6 +45,7 @@ def test_order_of_the_rows_does_not_matter(rows: list[tuple[float, int, int]], l
     assert best_per_patient(candidates, limit) == best_per_patient(shuffled, limit)
 
 
+@settings(deadline=None)
 @given(rows=drawn, limit=limits, portion=st.integers(1, 7))
 def test_rounds_over_portions_find_what_one_look_at_everything_finds(
     rows: list[tuple[float, int, int]], limit: int, portion: int
@@ -59,6 +62,7 @@ def test_rounds_over_portions_find_what_one_look_at_everything_finds(
     assert tuple(found) == best_per_patient(everything, limit)
 
 
+@settings(deadline=None)
 @given(rows=drawn)
 def test_scores_are_cosines_in_falling_order(rows: list[tuple[float, int, int]]) -> None:
     cases = similar_cases(best_per_patient([candidate(*row) for row in rows], 100))
