@@ -7,15 +7,16 @@ from typing import Any, BinaryIO
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
+from models.shared.pixels.decoders import is_decodable
 from models.shared.pixels.errors import PixelError, PixelErrorCode
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _ITEM_TAG = (0xFFFE, 0xE000)
 _DELIMITER_TAG = (0xFFFE, 0xE0DD)
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"  # ISO 10918-1 table B.1: SOI, EOI
 _STANDALONE_JPEG_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}  # F7: JPEG-LS
 
@@ -107,11 +108,7 @@ def check_header(ds: Dataset, frame_index: int, limits: PixelLimits) -> None:
         raise PixelError(PixelErrorCode.NO_SUCH_FRAME, frame_index=frame_index, frames=frames)
     _check_bits(ds)
     uid = transfer_syntax(ds)
-    try:
-        is_available = get_decoder(uid).is_available
-    except NotImplementedError as exc:
-        raise PixelError(PixelErrorCode.UNSUPPORTED_TRANSFER_SYNTAX, uid=str(uid)) from exc
-    if not is_available:
+    if not is_decodable(uid):
         raise PixelError(PixelErrorCode.UNSUPPORTED_TRANSFER_SYNTAX, uid=str(uid))
 
 
@@ -178,23 +175,28 @@ def _walk_items(source: BinaryIO, start: int, end: int) -> None:
         raise PixelError(PixelErrorCode.TRUNCATED, expected_bytes=position - start, actual_bytes=end - start)
 
 
-def check_codestream_size(ds: Dataset, codestream: bytes) -> None:
-    """Refuse a JPEG, JPEG-LS or JPEG 2000 frame whose own size is not the header's: decoders allocate by the former.
+def check_codestream(ds: Dataset, codestream: bytes) -> None:
+    """Refuse a JPEG, JPEG-LS or JPEG 2000 frame that must not be decoded.
+
+    One whose own size is not the header's, since decoders allocate by the former; one of JPEG or JPEG-LS without its
+    end marker, since decoders fill what is missing with grey and say nothing.
 
     Raises
     ------
     PixelError
-        decode-failed.
+        decode-failed, truncated.
     """
     size = codestream_size(codestream)
     expected = (whole_number(ds, "Rows"), whole_number(ds, "Columns"))
     if size is not None and size != expected:
         raise PixelError(PixelErrorCode.DECODE_FAILED, header_size=expected, codestream_size=size)
+    if codestream[:2] == _JPEG_START and not codestream.rstrip(b"\0").endswith(_JPEG_END):
+        raise PixelError(PixelErrorCode.TRUNCATED, actual_bytes=len(codestream))
 
 
 def codestream_size(codestream: bytes) -> tuple[int, int] | None:
     """(rows, columns) that a JPEG family codestream declares; None for other codings (RLE) or if unsaid."""
-    if codestream[:2] == b"\xff\xd8":
+    if codestream[:2] == _JPEG_START:
         return _jpeg_size(codestream)
     start = codestream.find(b"\xff\x4f\xff\x51", 0, 512)  # SOC and SIZ of ISO 15444-1, possibly inside JP2 boxes
     if start < 0 or len(codestream) < start + 24:

@@ -18,6 +18,7 @@ from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
+from models.shared.pixels.decoders import DECODERS
 from models.shared.pixels.errors import PixelError, PixelErrorCode
 from models.shared.pixels.frame import GreyFrame, find_content_box
 from models.shared.pixels.grey import grey_frame
@@ -26,7 +27,7 @@ from models.shared.pixels.guard import (
     PIXEL_KEYWORDS,
     PixelLimits,
     attribute,
-    check_codestream_size,
+    check_codestream,
     check_header,
     check_length,
     frame_count,
@@ -186,12 +187,11 @@ def _stored_values(ds: Dataset, source: Dataset | Path, stream: BinaryIO, frame_
     syntax = transfer_syntax(ds)
     has_own_bits = not syntax.is_encapsulated or syntax == RLELossless
     options: dict[str, Any] = {"correct_unused_bits": False} if has_own_bits else {}
-    if syntax == RLELossless:
-        # pylibjpeg's Rust decoder panics on damaged segments, and a panic is no Exception that could be caught here.
-        options["decoding_plugin"] = "pydicom"
+    if syntax.is_encapsulated:
+        options["decoding_plugin"] = DECODERS[syntax]
     with _damage_as(PixelErrorCode.DECODE_FAILED, uid=str(syntax)):
         if syntax.is_encapsulated:
-            check_codestream_size(ds, get_frame(stream, frame_index, number_of_frames=frame_count(ds)))
+            check_codestream(ds, get_frame(stream, frame_index, number_of_frames=frame_count(ds)))
         values = pixel_array(source, index=frame_index, **options)
     values = values.astype(values.dtype.newbyteorder("="), copy=True)
     return _without_unused_bits(ds, values) if has_own_bits and values.dtype.kind in "iu" else values

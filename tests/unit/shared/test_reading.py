@@ -206,7 +206,7 @@ def jpeg_file(codestream: bytes, folder: Path) -> Path:
 
 
 def test_rubbish_in_place_of_a_codestream_cannot_be_decoded(tmp_path: Path) -> None:
-    assert code_of(jpeg_file(b"\xff\xd8 rubbish, not a picture", tmp_path)) is PixelErrorCode.DECODE_FAILED
+    assert code_of(jpeg_file(b"\xff\xd8 rubbish, not a picture \xff\xd9", tmp_path)) is PixelErrorCode.DECODE_FAILED
 
 
 def test_a_codestream_larger_than_its_header_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
