@@ -76,6 +76,7 @@ def read_header(ds: Dataset, *, transfer_syntax_uid: str) -> InstanceHeader:
         study_description=_text(ds, "StudyDescription"),
         referring_physician=_text(ds, "ReferringPhysicianName"),
         requested_procedure=_requested_procedure(ds),
+        requested_procedure_id=_requested_procedure_id(ds),
         modality=_text(ds, "Modality").upper(),
         body_part=_text(ds, "BodyPartExamined").upper() or _coded(ds, "AnatomicRegionSequence", _BODY_PARTS),
         view_position=_text(ds, "ViewPosition").upper() or _coded(ds, "ViewCodeSequence", _VIEWS),
@@ -105,13 +106,22 @@ def _patient(ds: Dataset) -> Patient:
 
 def _requested_procedure(ds: Dataset) -> str:
     """Return the procedure as ordered: in the general study module, else in the request attributes (PS3.3 10.6)."""
-    for item in (ds, *_items(ds, "RequestAttributesSequence")):
+    for item in _requests(ds):
         said = _text(item, "RequestedProcedureDescription")
         for code in _items(item, "RequestedProcedureCodeSequence"):
             said = said or _text(code, "CodeMeaning")
         if said:
             return said
     return ""
+
+
+def _requested_procedure_id(ds: Dataset) -> str:
+    """Return the number of the procedure as ordered, of the first request that has one."""
+    return next(filter(None, (_text(item, "RequestedProcedureID") for item in _requests(ds))), "")
+
+
+def _requests(ds: Dataset) -> tuple[Dataset, ...]:
+    return (ds, *_items(ds, "RequestAttributesSequence"))
 
 
 def _coded(ds: Dataset, keyword: str, meanings: dict[Code, str]) -> str:

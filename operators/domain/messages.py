@@ -50,6 +50,7 @@ class InstanceHeader:
     study_description: str = ""
     referring_physician: str = ""
     requested_procedure: str = ""
+    requested_procedure_id: str = ""
     modality: str = ""
     body_part: str = ""
     view_position: str = ""

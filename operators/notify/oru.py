@@ -151,7 +151,7 @@ class _OruWriter:
                 4: components(*map(self._identifier, (to.service_code, to.service_text, to.service_scheme))),
                 7: dicom_timestamp(study.study_date, study.study_time),
                 18: self._identifier(study.accession_number),
-                19: self._line(study.requested_procedure),
+                19: self._identifier(self.comparison.current_image.header.requested_procedure_id),
                 22: timestamp(self.draft.rendered_at),
                 24: "RAD",
                 25: to.result_status.value,

@@ -58,20 +58,20 @@ def test_any_sentence_survives_as_repetitions(sentence: str) -> None:
 @settings(deadline=None)
 @given(accession=any_text, procedure=any_text, patient_id=any_text, issuer=any_text)
 def test_any_identifier_survives(accession: str, procedure: str, patient_id: str, issuer: str) -> None:
-    accession, patient_id, issuer = (
-        text.encode("utf-8", "ignore").decode() for text in (accession, patient_id, issuer)
+    accession, procedure, patient_id, issuer = (
+        text.encode("utf-8", "ignore").decode() for text in (accession, procedure, patient_id, issuer)
     )
     study = a_study(
         Patient(patient_id=patient_id, issuer=issuer, name="Doe"),
         accession_number=AccessionNumber(accession),
-        requested_procedure=procedure,
+        requested_procedure_id=procedure,
     )
 
     message = hl7.parse(build_oru(a_draft(study=study), destination()).content.decode())
 
     order, patient = message["OBR"][0], message["PID"][0]
     assert message.unescape(str(order[18])) == _line(accession)
-    assert message.unescape(str(order[19])) == _marked(_line(procedure))
+    assert message.unescape(str(order[19])) == _line(procedure)
     if patient_id:
         assert message.unescape(str(patient[3][0][0])) == _line(patient_id)
 
@@ -91,12 +91,10 @@ def test_any_name_survives_in_its_components(parts: list[str]) -> None:
 
 
 @settings(deadline=None)
-@given(name=any_text, sentence=any_text, description=any_text, charset=any_charset)
-def test_no_text_breaks_the_message_in_any_character_set(
-    name: str, sentence: str, description: str, charset: str
-) -> None:
+@given(name=any_text, sentence=any_text, referrer=any_text, charset=any_charset)
+def test_no_text_breaks_the_message_in_any_character_set(name: str, sentence: str, referrer: str, charset: str) -> None:
     to = destination(character_set=charset)
-    study = a_study(Patient(patient_id="P", name=name), requested_procedure=description, referring_physician=name)
+    study = a_study(Patient(patient_id="P", name=name), referring_physician=referrer)
     draft = a_draft(study=study, sentences=(sentence,), findings=())
 
     content = build_oru(draft, to).content

@@ -101,3 +101,12 @@ def test_requested_procedure_is_found_in_the_request_attributes() -> None:
     ds = Dataset()
     ds.RequestAttributesSequence = [request]
     assert read_header(ds, transfer_syntax_uid=SYNTAX).requested_procedure == "Thorax p.a."
+
+
+def test_number_of_the_procedure_is_found_in_the_request() -> None:
+    request = Dataset()
+    request.RequestedProcedureID = "RP9"
+    ds = Dataset()
+    ds.RequestAttributesSequence = [Dataset(), request]
+
+    assert read_header(ds, transfer_syntax_uid=SYNTAX).requested_procedure_id == "RP9"

@@ -77,7 +77,7 @@ def a_finding(**facts: Any) -> EntityFinding:
     return EntityFinding(**{**usual, **facts})
 
 
-def a_study(patient: Patient = PLAIN_PATIENT, **facts: Any) -> Study:
+def a_study(patient: Patient = PLAIN_PATIENT, *, requested_procedure_id: str = "RP9", **facts: Any) -> Study:
     header = InstanceHeader(
         instance_uid=InstanceUid("2.25.3003"),
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
@@ -87,6 +87,8 @@ def a_study(patient: Patient = PLAIN_PATIENT, **facts: Any) -> Study:
         patient=patient,
         accession_number=AccessionNumber("ACC7"),
         modality="DX",
+        requested_procedure="X-ray of the chest",
+        requested_procedure_id=requested_procedure_id,
     )
     usual: dict[str, Any] = {
         "study_uid": STUDY_UID,
@@ -98,7 +100,7 @@ def a_study(patient: Patient = PLAIN_PATIENT, **facts: Any) -> Study:
         "study_time": "050403.25",
         "study_description": "CHEST",
         "referring_physician": "Ray^Xavier^^Dr",
-        "requested_procedure": "RP9",
+        "requested_procedure": "X-ray of the chest",
         "modalities": ("DX",),
         "body_parts": ("CHEST",),
         "images": (Image(header=header, path=Path("image.dcm")),),
