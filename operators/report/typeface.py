@@ -24,9 +24,9 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 @cache
 def register_fonts() -> None:
-    """Make the fonts known to reportlab, once a process; documents embed the characters they use."""
-    for name, file in _FILES.items():
-        pdfmetrics.registerFont(TTFont(name, _FOLDER / file))
+    """Make the main fonts known to reportlab, once a process; documents embed the characters they use."""
+    for name in (REGULAR, BOLD):
+        _known(name)
     pdfmetrics.registerFontFamily(REGULAR, normal=REGULAR, bold=BOLD, italic=REGULAR, boldItalic=BOLD)
 
 
@@ -76,8 +76,10 @@ def _is_ideographic(char: str) -> bool:
 
 @cache
 def _known(font: str) -> frozenset[int]:
-    register_fonts()
-    return frozenset(pdfmetrics.getFont(font).face.charToGlyph)
+    """Register a font when it is first asked for (one is large and seldom needed); return the characters it knows."""
+    loaded = TTFont(font, _FOLDER / _FILES[font])
+    pdfmetrics.registerFont(loaded)
+    return frozenset(loaded.face.charToGlyph)
 
 
 def _font_of(char: str, main: str) -> str:
