@@ -1,0 +1,76 @@
+import json
+from typing import Any
+
+import pytest
+
+from operators.deliver.stow import failure_reason
+
+OURS, OTHER = "2.25.1", "2.25.2"
+
+
+def answer(*failures: tuple[str | None, int | None]) -> bytes:
+    items: list[dict[str, Any]] = []
+    for uid, reason in failures:
+        item: dict[str, Any] = {}
+        if uid:
+            item["00081155"] = {"vr": "UI", "Value": [uid]}
+        if reason is not None:
+            item["00081197"] = {"vr": "US", "Value": [reason]}
+        items.append(item)
+    return json.dumps({"00081198": {"vr": "SQ", "Value": items}}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"{}",
+        b"[]",
+        b"null",
+        b"stored",
+        b'{"00081198": {"vr": "SQ"}}',
+        b'{"00081198": {"vr": "SQ", "Value": []}}',
+        b'{"00081198": null, "00081199": {"vr": "SQ", "Value": [{}]}}',
+    ],
+)
+def test_answer_without_a_failed_instance_names_no_reason(body: bytes) -> None:
+    assert failure_reason(body, OURS) is None
+
+
+def test_reason_for_our_instance_is_found() -> None:
+    assert failure_reason(answer((OTHER, 1), (OURS, 0xC000)), OURS) == 0xC000
+
+
+def test_failure_of_another_instance_is_not_ours() -> None:
+    assert failure_reason(answer((OTHER, 0xC000)), OURS) is None
+
+
+def test_failure_that_names_no_instance_is_ours() -> None:
+    assert failure_reason(answer((None, 0x0110)), OURS) == 0x0110
+
+
+def test_failure_without_a_reason_is_unknown() -> None:
+    assert failure_reason(answer((OURS, None)), OURS) == 0xFFFF
+
+
+def test_list_of_answers_is_read() -> None:
+    assert failure_reason(b"[" + answer((OURS, 0xA700)) + b"]", OURS) == 0xA700
+
+
+def test_xml_answer_is_read() -> None:
+    body = (
+        b'<?xml version="1.0"?><NativeDicomModel><DicomAttribute tag="00081198" vr="SQ"><Item number="1">'
+        b'<DicomAttribute tag="00081155" vr="UI"><Value number="1">2.25.1</Value></DicomAttribute>'
+        b'<DicomAttribute tag="00081197" vr="US"><Value number="1">43264</Value></DicomAttribute>'
+        b"</Item></DicomAttribute></NativeDicomModel>"
+    )
+    assert failure_reason(body, OURS) == 0xA900
+
+
+def test_xml_answer_with_an_empty_failed_sequence_names_no_reason() -> None:
+    body = (
+        b'<NativeDicomModel><DicomAttribute tag="00081198" vr="SQ"/><DicomAttribute tag="00081199" vr="SQ">'
+        b'<Item number="1"/></DicomAttribute></NativeDicomModel>'
+    )
+    assert failure_reason(body, OURS) is None
