@@ -7,12 +7,12 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from operators.assemble.closing import ClosedBy, why_close
+from operators.assemble.closing import ClosedBy, OpenRevision, why_close
 from operators.assemble.config import AssembleConfig
 from operators.domain.clock import Clock
 from operators.domain.database import Connection, Pool, transaction
 from operators.domain.ids import Revision, StudyUid, pseudonym
-from operators.domain.lifecycle import OPEN_STATES, RevisionClock
+from operators.domain.lifecycle import OPEN_STATES
 from operators.domain.messages import StudyJob
 
 logger = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ class Assembler:
         """Close the study's open revision now; None when it has none."""
         with transaction(self._pool) as connection:
             connection.execute(_LOCK, (study_uid,))
-            clock = _open_revision(connection, study_uid)
-            if clock is None:
+            opened = _open_revision(connection, study_uid)
+            if opened is None:
                 return None
-            return self._close(connection, study_uid, clock, ClosedBy.FORCED, self._clock.now())
+            return self._close(connection, study_uid, opened, ClosedBy.FORCED, self._clock.now())
 
     def _limits(self, now: datetime) -> dict[str, Any]:
         quiet, age = timedelta(seconds=self._config.quiet_s), timedelta(seconds=self._config.max_age_s)
@@ -87,31 +87,30 @@ class Assembler:
         with transaction(self._pool) as connection:
             if connection.execute(_TRY_LOCK, (study_uid,)).fetchone() is None:
                 return None
-            clock = _open_revision(connection, study_uid)
-            by = why_close(clock, now, self._config) if clock is not None else None
-            if clock is None or by is None:
+            opened = _open_revision(connection, study_uid)
+            by = why_close(opened, now, self._config) if opened is not None else None
+            if opened is None or by is None:
                 return None
-            return self._close(connection, study_uid, clock, by, now)
+            return self._close(connection, study_uid, opened, by, now)
 
     def _close(
-        self, connection: Connection, study_uid: StudyUid, clock: RevisionClock, by: ClosedBy, now: datetime
+        self, connection: Connection, study_uid: StudyUid, opened: OpenRevision, by: ClosedBy, now: datetime
     ) -> StudyJob:
-        job = StudyJob(study_uid=study_uid, revision=clock.revision)
-        values = {"study_uid": study_uid, "revision": clock.revision, "closed_at": now, "closed_by": by.value}
+        job = StudyJob(study_uid=study_uid, revision=opened.revision)
+        values = {"study_uid": study_uid, "revision": opened.revision, "closed_at": now, "closed_by": by.value}
         connection.execute(_CLOSE, values)
         self._enqueue(connection, job)
-        facts = {"study": pseudonym(study_uid), "revision": int(clock.revision), "by": by.value}
+        facts = {"study": pseudonym(study_uid), "revision": int(opened.revision), "by": by.value}
         logger.info("study.closed", extra=facts)
         return job
 
 
-def _open_revision(connection: Connection, study_uid: StudyUid) -> RevisionClock | None:
+def _open_revision(connection: Connection, study_uid: StudyUid) -> OpenRevision | None:
     row = connection.execute(_OPEN_REVISION, {"study_uid": study_uid, "open": _OPEN}).fetchone()
     if row is None:
         return None
-    return RevisionClock(
+    return OpenRevision(
         revision=Revision(row["revision"]),
         opened_at=row["opened_at"],
         last_instance_at=row["last_instance_at"],
-        is_open=True,
     )

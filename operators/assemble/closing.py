@@ -1,11 +1,11 @@
 """The closing of a revision: its clock and the moment enter, whether and why it closes leaves."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from operators.assemble.config import AssembleConfig
-from operators.domain.lifecycle import RevisionClock
+from operators.domain.ids import Revision
 
 
 class ClosedBy(StrEnum):
@@ -16,17 +16,19 @@ class ClosedBy(StrEnum):
     FORCED = "forced"
 
 
-def why_close(clock: RevisionClock, now: datetime, config: AssembleConfig) -> ClosedBy | None:
-    """Return why the revision closes at `now`, or None while it stays open or was closed before."""
-    if not clock.is_open:
-        return None
-    if now - clock.last_instance_at >= timedelta(seconds=config.quiet_s):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRevision:
+    """What decides an open revision's closing: when its first and its latest image came."""
+
+    revision: Revision
+    opened_at: datetime
+    last_instance_at: datetime
+
+
+def why_close(revision: OpenRevision, now: datetime, config: AssembleConfig) -> ClosedBy | None:
+    """Return why the revision closes at `now`, or None while it stays open."""
+    if now - revision.last_instance_at >= timedelta(seconds=config.quiet_s):
         return ClosedBy.QUIET
-    if now - clock.opened_at >= timedelta(seconds=config.max_age_s):
+    if now - revision.opened_at >= timedelta(seconds=config.max_age_s):
         return ClosedBy.AGE
     return None
-
-
-def closed(clock: RevisionClock) -> RevisionClock:
-    """Return the revision closed: the next image opens another."""
-    return replace(clock, is_open=False)

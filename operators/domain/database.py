@@ -20,8 +20,11 @@ Pool = ConnectionPool[Connection]
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 
-def open_pool(database_url: str, *, max_size: int = 8, wait_s: float = 5.0) -> Pool:
-    """Return an open pool whose rows are dicts; it reconnects by itself, a caller waits `wait_s` at most."""
+def open_pool(database_url: str, *, max_size: int = 8, wait_s: float = 5.0, check: bool = True) -> Pool:
+    """Return an open pool whose rows are dicts; it reconnects by itself, a caller waits `wait_s` at most.
+
+    `check` asks the database before a connection is given out; without it a caller may be given one that broke.
+    """
     return ConnectionPool(
         database_url,
         connection_class=psycopg.Connection[dict[str, Any]],
@@ -30,7 +33,7 @@ def open_pool(database_url: str, *, max_size: int = 8, wait_s: float = 5.0) -> P
         max_size=max_size,
         timeout=wait_s,
         reconnect_timeout=30.0,
-        check=ConnectionPool.check_connection,
+        check=ConnectionPool.check_connection if check else None,
         open=True,
     )
 
@@ -44,6 +47,19 @@ def transaction(pool: Pool) -> Iterator[Connection]:
     """
     try:
         with pool.connection() as connection, connection.transaction():
+            yield connection
+    except _AWAY as exc:
+        raise TransientError(ReasonCode.DATABASE_AWAY, kind=type(exc).__name__) from exc
+
+
+@contextmanager
+def pipelined(pool: Pool) -> Iterator[Connection]:
+    """Yield a connection whose statements go to the database in one go, as one transaction, when the block ends.
+
+    Results are fetched from the cursors after the block. Raises as `transaction` does.
+    """
+    try:
+        with pool.connection() as connection, connection.pipeline(), connection.transaction():
             yield connection
     except _AWAY as exc:
         raise TransientError(ReasonCode.DATABASE_AWAY, kind=type(exc).__name__) from exc
