@@ -148,9 +148,13 @@ def finding(
     )
 
 
-def comparison(folder: Path, *, revision: int = 1, films: int = 1, **attributes: Any) -> Comparison:
+def comparison(
+    folder: Path, *, revision: int = 1, films: int = 1, seed_of_current: str = "current", **attributes: Any
+) -> Comparison:
     """Follow-up of three weeks: one finding new, one resolved, one stable, one undetermined, two seen on neither."""
-    current = film_study(folder, CURRENT_FILM, seed="current", revision=revision, films=films, **_follow_up(attributes))
+    current = film_study(
+        folder, CURRENT_FILM, seed=seed_of_current, revision=revision, films=films, **_follow_up(attributes)
+    )
     prior = film_study(folder, PRIOR_FILM, seed="prior", **{**attributes, "AccessionNumber": "ACC-OLD"})
     now, before = current.images[0], prior.images[0]
     findings = (
