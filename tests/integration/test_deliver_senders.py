@@ -1,6 +1,7 @@
 """STOW-RS and C-STORE to real archives: the document arrives byte for byte, and every refusal has its meaning."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,7 +163,7 @@ class Script:
 
 
 @contextmanager
-def http_archive(script: Script) -> Iterator[str]:
+def http_archive(script: Script, keys: TlsMaterial | None = None) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -180,10 +181,15 @@ def http_archive(script: Script) -> Iterator[str]:
             del args
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if keys is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(keys.ca))
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(keys.server_certificate, keys.server_key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/rs"
+        yield f"http{'s' if keys else ''}://127.0.0.1:{server.server_address[1]}/rs"
     finally:
         server.shutdown()
         thread.join()
@@ -262,6 +268,35 @@ def test_failed_store_never_names_the_patient(draft: DraftReport) -> None:
         post(Script(status=400, body="Yamada^Tarou 山田".encode()), draft.documents[0])
     assert "Yamada" not in caught.value.sentence
     assert "山田" not in caught.value.sentence
+
+
+def test_stow_by_tls_shows_our_certificate(draft: DraftReport, keys: TlsMaterial) -> None:
+    script = Script()
+    with http_archive(script, keys) as url:
+        to = StowDestination(
+            name=PACS,
+            url=url,
+            ca_file=keys.ca,
+            client_certificate=keys.client_certificate,
+            client_key=keys.client_key,
+        )
+        sender = StowSender(to)
+        sender.send(draft.documents[0])
+        sender.close()
+    assert len(script.requests) == 1
+
+
+def test_stow_archive_that_nobody_vouches_for_gets_nothing(
+    draft: DraftReport, keys: TlsMaterial, tmp_path: Path
+) -> None:
+    script = Script()
+    with http_archive(script, keys) as url:
+        sender = StowSender(StowDestination(name=PACS, url=url, ca_file=make_tls(tmp_path).ca))
+        with pytest.raises(TransientError) as caught:
+            sender.send(draft.documents[0])
+        sender.close()
+    assert caught.value.code is ReasonCode.PACS_REFUSED
+    assert script.requests == []
 
 
 @contextmanager
