@@ -69,7 +69,7 @@ class Cuts:
 def presence_figures(held_out: HeldOut, cuts: Cuts) -> list[Figure]:
     """AUROC over all films, within each view, and among abnormal films; then what the cuts do.
 
-    The baseline is the view alone (AP counts as present): sicker patients are filmed AP.
+    The baseline is the view alone, AP or PA, whichever goes with the entity: views are not filmed at random.
     """
     views = np.array(held_out.views)
     figures = [_auroc_figure(held_out, "auroc", np.ones(len(views), dtype=bool))]
@@ -143,7 +143,8 @@ def _auroc_figure(held_out: HeldOut, metric: str, kept: BoolArray) -> Figure:
     interval = bootstrap_by_patient(
         lambda picked: auroc(truth[picked], probability[picked]), [held_out.patients[row] for row in rows]
     )
-    baseline = auroc(truth, is_ap) if len(rows) else float("nan")
+    by_view = auroc(truth, is_ap) if len(rows) else float("nan")
+    baseline = max(by_view, 1 - by_view)
     return _figure(held_out, ("presence", metric), interval, chance=0.5, baseline=("view alone", baseline), rows=rows)
 
 

@@ -119,20 +119,6 @@ class EfficientNetLite0(nn.Module):
         return torch.cat(level, dim=1).flatten(2).transpose(1, 2)
 
 
-class Lite0Encoder(nn.Module):
-    """Token maker: trunk features, standardised per channel and projected to the token width."""
-
-    def __init__(self, trunk: EfficientNetLite0, width: int) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.project = TokenProjection(width)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(b, S, S) grey in [0, 1] to tokens (b, n, width)."""
-        tokens: Tensor = self.project(self.trunk(images))
-        return tokens
-
-
 class TokenProjection(nn.Module):
     """Standardise trunk features by the training set's statistics, project, normalise."""
 
@@ -146,6 +132,20 @@ class TokenProjection(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(b, n, FEATURE_WIDTH) to (b, n, width)."""
         tokens: Tensor = self.norm(self.linear((features - self.mean) / self.scale))
+        return tokens
+
+
+class Lite0Encoder(nn.Module):
+    """Token maker: trunk features, standardised per channel and projected to the token width."""
+
+    def __init__(self, trunk: EfficientNetLite0, project: TokenProjection) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.project = project
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, S, S) grey in [0, 1] to tokens (b, n, d)."""
+        tokens: Tensor = self.project(self.trunk(images))
         return tokens
 
 

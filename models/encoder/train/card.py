@@ -61,7 +61,7 @@ that a radiologist checks.**
 ## Figures on held-out patients
 
 95 % intervals from 1,000 bootstrap resamples of patients. Chance of an AUROC is 0.5. "View alone" is the AUROC of
-calling every AP film positive, "chance" of Recall@1 the share of films with the entity among other patients' films,
+taking the view, AP or PA, for the finding; "chance" of Recall@1 the share of films with the entity among other patients' films,
 "mean token" the Recall@1 of an embedding that knows no entity.
 
 | entity | AUROC | AP films only | PA films only | abnormal films only | Recall@1 | view alone | Recall@1 chance / mean token |
@@ -117,8 +117,8 @@ Calibration (Platt) and cuts from {recipe.folds}-fold cross-fitted logits of tra
 - The films were selected by an earlier user of the source as "pneumonia" and "no finding", about half each: every other
   finding occurs together with pneumonia. The column "abnormal films only" shows how much of an AUROC is left once
   normal films are put aside; expect performance nearer to it in a ward.
-- AP films (portable, sicker patients) are over-represented among the abnormal: compare "view alone". Within-view
-  figures are the fairer ones.
+- AP and PA films do not carry findings equally often in this selection: compare "view alone". Within-view figures are
+  the fairer ones.
 - One hospital, adults and some children, years 1992 to 2015, 8-bit PNG. Lateral films were never seen.
 - Calibration holds for the share of findings in the training set (about half abnormal), not for another population.
 - The evidence region is where the decoder attends. It was not trained on boxes and its accuracy was not measured here.
