@@ -114,18 +114,12 @@ def _who_and_when(content: ReportContent, envelope: Envelope, room_pt: float) ->
     current, prior = content.comparison.current, content.comparison.prior
     patient = current.patient
     identity = f"{patient.patient_id} ({patient.issuer})" if patient.issuer else patient.patient_id
-    moment = envelope.local_moment
     rows = [
         ("Patient", person_name(patient.name) or "no name", "Current study", _when(current)),
         ("Patient ID", identity or "none", "", _what(current)),
         ("Born, sex", f"{dated(patient.birth_date)}, {patient.sex or 'unknown'}", "Prior study", _prior_when(prior)),
         ("Accession", current.accession_number or "none", "", _what(prior) if prior else ""),
-        (
-            "Referred by",
-            person_name(current.referring_physician) or "not stated",
-            "Draft written",
-            f"{moment:%Y-%m-%d %H:%M %z}",
-        ),
+        ("Referred by", person_name(current.referring_physician) or "not stated", "Draft written", _written(envelope)),
     ]
     cells = [
         [_small(left), _value(said, bold=row == 0), _small(right), _value(told)]
@@ -142,6 +136,13 @@ def _who_and_when(content: ReportContent, envelope: Envelope, room_pt: float) ->
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ],
     )
+
+
+def _written(envelope: Envelope) -> str:
+    """When, and that a later draft takes the place of what the archive may still show beside it."""
+    revision = int(envelope.comparison.current.revision)
+    replaces = f", revision {revision}: replaces the earlier draft" if revision > 1 else ""
+    return f"{envelope.local_moment:%Y-%m-%d %H:%M %z}{replaces}"
 
 
 def _when(study: Study) -> str:

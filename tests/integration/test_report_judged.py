@@ -160,6 +160,12 @@ def test_pdf_says_what_the_structured_report_says(tmp_path: Path) -> None:
     assert draft.document(DocumentKind.SR).identity in said
 
 
+def test_pdf_of_a_later_revision_says_that_it_replaces_the_earlier_draft(tmp_path: Path) -> None:
+    pdf = tmp_path / "companion.pdf"
+    pdf.write_bytes(draft_of(comparison(tmp_path, revision=2)).preview_pdf)
+    assert "revision 2: replaces the earlier draft" in " ".join(pdftotext(pdf).split())
+
+
 def test_silence_of_the_archive_is_said_in_words(tmp_path: Path) -> None:
     draft = draft_of(archive_silent(tmp_path))
     done = next(item for item in read(draft).ContentSequence if code_of(item.ConceptNameCodeSequence) == "122140")
