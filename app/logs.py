@@ -17,6 +17,7 @@ _QUIET = (
     "hl7apy",
     "uvicorn.access",
     "highdicom",
+    "pydicom",
 )
 """Libraries that log requests, identifiers or whole jobs: warnings of theirs only, and never their arguments."""
 

@@ -1,8 +1,6 @@
 """Settings in, the objects of a role out: the one place where stages meet their adapters."""
 
 import logging
-import secrets
-from pathlib import Path
 
 from app.bundles import bundle_folder
 from app.pipeline import WorkStages
@@ -39,7 +37,7 @@ def work_stages(settings: Settings, pool: Pool, clock: Clock) -> WorkStages:
     archive = DicomWebArchive(settings.priors) if settings.priors.url else None
     searches = PriorSearches(pool)
     return WorkStages(
-        priors=PriorsStage(settings.priors, archive, searches, settings.node.spool_dir / "priors", clock),
+        priors=PriorsStage(settings.priors, archive, searches, settings.node.spool_dir, clock),
         encode=EncodeStage(encoder_of(settings), settings.encode),
         retrieve=RetrieveStage(PgVectorIndex(pool, settings.retrieve), settings.retrieve),
         compare=CompareStage(settings.compare),
@@ -87,25 +85,3 @@ def senders(settings: Settings, clock: Clock) -> dict[Destination, Sender]:
     if shared:
         raise ConfigError(f"pacs and notify both have a destination {min(shared)}: names must differ")
     return {**to_pacs, **to_ris}
-
-
-def web_token(settings: Settings) -> str:
-    """Return the token of sign-in: the setting's, or one made at the first start and kept in the state folder."""
-    if settings.web.token:
-        return settings.web.token
-    path = token_path(settings)
-    if path.is_file():
-        return path.read_text(encoding="ascii").strip()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_urlsafe(24)
-    part = path.with_suffix(".part")
-    part.touch(mode=0o600)
-    part.write_text(token + "\n", encoding="ascii")
-    part.replace(path)
-    logger.info("web.token_made", extra={"path": str(path)})
-    return token
-
-
-def token_path(settings: Settings) -> Path:
-    """Return where a generated token is kept."""
-    return settings.node.state_dir / "web_token"

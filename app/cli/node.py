@@ -6,17 +6,16 @@ from typing import Any
 from app.cli.common import add_config, settings_of
 from app.migrate import migrate
 from app.postgres import EmbeddedPostgres
+from app.roles import ROLES, serve
 from app.settings import Settings, child_environment
 from app.supervise import Child, Supervisor, role_command
 from operators.domain.errors import ConfigError
-
-_ROLES = ("receive", "work", "web")
 
 
 def add_to(commands: Any) -> None:
     """Add the commands to the command line."""
     run = commands.add_parser("run", help="serve: one process per role, supervised")
-    run.add_argument("--roles", default=",".join(_ROLES), help="comma-separated; one role serves in this process")
+    run.add_argument("--roles", default=",".join(ROLES), help="comma-separated; one role serves in this process")
     run.set_defaults(run=_run)
     migrating = commands.add_parser("migrate", help="bring the database up to date")
     migrating.set_defaults(run=_migrate)
@@ -26,20 +25,13 @@ def add_to(commands: Any) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     roles = tuple(dict.fromkeys(role.strip() for role in chosen.roles.split(",") if role.strip()))
-    unknown = set(roles) - set(_ROLES)
+    unknown = set(roles) - set(ROLES)
     if unknown or not roles:
-        raise ConfigError(f"--roles takes {', '.join(_ROLES)}")
+        raise ConfigError(f"--roles takes {', '.join(ROLES)}")
     settings = settings_of(chosen)
     if len(roles) == 1 and settings.database_url:
-        return _serve(roles[0], settings)
+        return serve(roles[0], settings)
     return _supervise(roles, settings, chosen.config)
-
-
-def _serve(role: str, settings: Settings) -> int:
-    # The graph and its libraries are loaded in the role's own process only.
-    from app.roles import serve  # noqa: PLC0415
-
-    return serve(role, settings)
 
 
 def _supervise(roles: tuple[str, ...], settings: Settings, config: str | None) -> int:

@@ -1,0 +1,44 @@
+"""The receive role: listeners store, the graph assembles, closed studies become jobs."""
+
+from multiprocessing import resource_tracker
+
+from app import logs, signals
+from app.beats import Beats
+from app.jobs import enqueue
+from app.pipeline import ReceiveApplication
+from app.roles.graph import run_graph
+from app.settings import Settings
+from operators.assemble.assembler import Assembler
+from operators.assemble.stage import AssembleStage
+from operators.domain.clock import SystemClock
+from operators.domain.database import open_pool
+from operators.domain.inbox import Inbox
+from operators.domain.messages import StoredInstance
+from operators.receive.receiver import Receiver
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a stop signal. Raises ConfigError for what cannot be used."""
+    clock = SystemClock()
+    stored: Inbox[tuple[StoredInstance, ...]] = Inbox()
+    with open_pool(settings.database_url, max_size=4) as pool:
+        receiver = Receiver(
+            config=settings.receive,
+            database_url=settings.database_url,
+            spool_root=settings.node.spool_dir,
+            inbox=stored,
+            set_up_process=set_up_listener,
+        )
+        assembler = Assembler(pool, enqueue=enqueue, clock=clock, config=settings.assemble)
+        assemble = AssembleStage(close_due=assembler.close_due, clock=clock, config=settings.assemble)
+        graph = ReceiveApplication(stored=stored, assemble=assemble)
+        resource_tracker.ensure_running()
+        signals.block()  # multiprocessing starts its tracker with the stop signals unblocked, and leaves them so
+        receiver.start()
+        run_graph(graph, stop=receiver.stop, beats=Beats(pool, "receive"))
+
+
+def set_up_listener() -> None:
+    """Make a listener process part of the house: its logs, and its end with its parent's."""
+    signals.die_with_parent()
+    logs.configure()

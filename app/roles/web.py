@@ -1,0 +1,85 @@
+"""The web role: pages, API, health and metrics."""
+
+import logging
+import secrets
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from app import signals
+from app.beats import Beats
+from app.overview import Overview
+from app.revisions import Revisions
+from app.settings import Settings
+from app.web.server import Rooms, create_app
+from app.web.signin import SignIn
+from operators.domain.clock import SystemClock
+from operators.domain.database import open_pool
+from operators.domain.errors import ConfigError
+from operators.domain.reasons import ReasonCode
+
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a stop signal. Raises ConfigError for what cannot be used."""
+    _refuse_taken(settings.web.bind, settings.web.port)
+    with open_pool(settings.database_url, max_size=8, wait_s=2.0) as pool:
+        overview = Overview(pool)
+        rooms = Rooms(
+            pool=pool,
+            overview=overview,
+            revisions=Revisions(pool),
+            signin=SignIn(web_token(settings)),
+            clock=SystemClock(),
+            viewer_url=settings.web.viewer_url,
+        )
+        config = uvicorn.Config(
+            create_app(rooms), host=settings.web.bind, port=settings.web.port, log_config=None, access_log=False
+        )
+        server = uvicorn.Server(config)
+        ended = threading.Event()
+
+        def stop() -> None:
+            server.should_exit = True
+
+        watcher = signals.on_stop(stop, ended)
+        beats = Beats(pool, "web")
+        beats.start()
+        server.run()
+        ended.set()
+        watcher.join()
+        beats.stop()
+
+
+def _refuse_taken(bind: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as exc:
+            raise ConfigError(f"The web port {port} on {bind} is taken.", ReasonCode.PORT_IN_USE) from exc
+
+
+def web_token(settings: Settings) -> str:
+    """Return the token of sign-in: the setting's, or one made at the first start and kept in the state folder."""
+    if settings.web.token:
+        return settings.web.token
+    path = token_path(settings)
+    if path.is_file():
+        return path.read_text(encoding="ascii").strip()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_urlsafe(24)
+    part = path.with_suffix(".part")
+    part.touch(mode=0o600)
+    part.write_text(token + "\n", encoding="ascii")
+    part.replace(path)
+    logger.info("web.token_made", extra={"path": str(path)})
+    return token
+
+
+def token_path(settings: Settings) -> Path:
+    """Return where a generated token is kept."""
+    return settings.node.state_dir / "web_token"
