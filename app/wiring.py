@@ -32,13 +32,13 @@ from operators.retrieve.stage import RetrieveStage
 logger = logging.getLogger(__name__)
 
 
-def work_stages(settings: Settings, pool: Pool, clock: Clock) -> WorkStages:
+def work_stages(settings: Settings, pool: Pool, clock: Clock, encoder: Encoder) -> WorkStages:
     """Return the stages of the work role. Raises ConfigError for a bundle or file that cannot be used."""
     archive = DicomWebArchive(settings.priors) if settings.priors.url else None
     searches = PriorSearches(pool)
     return WorkStages(
         priors=PriorsStage(settings.priors, archive, searches, settings.node.spool_dir, clock),
-        encode=EncodeStage(encoder_of(settings), settings.encode),
+        encode=EncodeStage(encoder, settings.encode),
         retrieve=RetrieveStage(PgVectorIndex(pool, settings.retrieve), settings.retrieve),
         compare=CompareStage(settings.compare),
         report=ReportStage(

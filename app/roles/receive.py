@@ -15,6 +15,8 @@ from operators.domain.database import open_pool
 from operators.domain.inbox import Inbox
 from operators.domain.messages import StoredInstance
 from operators.receive.receiver import Receiver
+from operators.receive.retention import SpoolKeeper
+from operators.receive.spool import Spool
 
 
 def serve(settings: Settings) -> None:
@@ -31,11 +33,17 @@ def serve(settings: Settings) -> None:
         )
         assembler = Assembler(pool, enqueue=enqueue, clock=clock, config=settings.assemble)
         assemble = AssembleStage(close_due=assembler.close_due, clock=clock, config=settings.assemble)
+        spool = Spool(
+            settings.node.spool_dir, writer="keeper", refuse_below_mib=settings.receive.spool.refuse_below_mib
+        )
+        keeper = SpoolKeeper(pool=pool, spool=spool, clock=clock, config=settings.receive.spool)
         graph = ReceiveApplication(stored=stored, assemble=assemble)
         resource_tracker.ensure_running()
         signals.block()  # multiprocessing starts its tracker with the stop signals unblocked, and leaves them so
         receiver.start()
+        keeper.start()
         run_graph(graph, stop=receiver.stop, beats=Beats(pool, "receive"))
+        keeper.stop()
 
 
 def set_up_listener() -> None:

@@ -1,10 +1,12 @@
 """The work role: jobs go through the graph, drafts into the outbox, the outbox to PACS and RIS."""
 
+import logging
 import threading
 
 from app import wiring
 from app.beats import Beats
 from app.desk import Desk
+from app.housekeeping import Chores, Housekeeping
 from app.pipeline import WorkApplication
 from app.revisions import Revisions
 from app.roles.graph import run_graph
@@ -14,14 +16,22 @@ from operators.assemble.reading import StudyReader
 from operators.deliver.dispatch import Dispatcher
 from operators.deliver.outbox import Outbox, file_draft
 from operators.domain.clock import SystemClock
-from operators.domain.database import open_pool
+from operators.domain.database import Pool, open_pool, transaction
+from operators.domain.errors import TransientError
+from operators.priors.files import PriorFiles
+from operators.retrieve.tables import check_pgvector
+
+
+logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
     """Serve until a stop signal. Raises ConfigError for what cannot be used."""
     clock = SystemClock()
     with open_pool(settings.database_url, max_size=settings.work.concurrency + 6) as pool:
-        stages = wiring.work_stages(settings, pool, clock)
+        _check_database(pool)
+        encoder = wiring.encoder_of(settings)
+        stages = wiring.work_stages(settings, pool, clock, encoder)
         revisions = Revisions(pool)
         outbox = Outbox(pool)
         desk = Desk(
@@ -47,10 +57,31 @@ def serve(settings: Settings) -> None:
             worker.stop()
             desk.stop()
 
+        chores = Housekeeping(
+            Chores(
+                pool=pool,
+                clock=clock,
+                bundle_id=encoder.info.bundle_id,
+                hnsw_from_rows=settings.retrieve.hnsw_from_rows,
+                priors=PriorFiles(settings.node.spool_dir),
+                keep_priors_days=settings.receive.spool.keep_days,
+            )
+        )
         finished = threading.Event()
         sending = threading.Thread(target=dispatcher.run, args=(finished,), name="dispatcher")
         sending.start()
+        chores.start()
         worker.start()
         run_graph(graph, stop=stop, beats=Beats(pool, "work"))
+        chores.stop()
         finished.set()
         sending.join()
+
+
+def _check_database(pool: Pool) -> None:
+    """Raise ConfigError for a database whose pgvector is too old; one that is away is asked when it is first used."""
+    try:
+        with transaction(pool) as connection:
+            check_pgvector(connection)
+    except TransientError as error:
+        logger.warning("database.not_checked", extra={"code": error.code.value})
