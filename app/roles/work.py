@@ -21,7 +21,6 @@ from operators.domain.errors import TransientError
 from operators.priors.files import PriorFiles
 from operators.retrieve.tables import check_pgvector
 
-
 logger = logging.getLogger(__name__)
 
 
