@@ -29,8 +29,8 @@ def finding_group(group: FindingGroup, comparison: Comparison) -> hd.PlanarROIMe
         measurements=[
             hd.Measurement(
                 name=tree.concept("probability"),
-                value=tree.rounded(finding.current_prob),
-                unit=tree.concept("no_units"),
+                value=tree.percent(finding.current_prob),
+                unit=tree.concept("percent"),
             )
         ],
         qualitative_evaluations=[
@@ -53,7 +53,7 @@ def _comparison_items(group: FindingGroup, comparison: Comparison) -> list[hd.Co
     change = tree.coded("qualitative_difference", change_code(group.change).name)
     said = [tree.text("description_of_change", describe_change(finding), Relationship.HAS_PROPERTIES)]
     if group.change is not ChangeState.UNDETERMINED:
-        said.append(tree.number("certainty_of_finding", finding.confidence, "no_units", Relationship.HAS_PROPERTIES))
+        said.append(tree.percentage("certainty_of_finding", finding.confidence, Relationship.HAS_PROPERTIES))
     tree.with_children(change, said)
     if finding.prior is None or finding.prior_prob is None:
         return [change]
@@ -65,7 +65,7 @@ def _comparison_items(group: FindingGroup, comparison: Comparison) -> list[hd.Co
 def _previous_evidence(group: FindingGroup, finding: EntityFinding, comparison: Comparison) -> list[hd.ContentItem]:
     items: list[hd.ContentItem] = []
     if finding.prior_prob is not None:
-        items.append(tree.number("probability", finding.prior_prob, "no_units", Relationship.HAS_PROPERTIES))
+        items.append(tree.percentage("probability", finding.prior_prob, Relationship.HAS_PROPERTIES))
     prior = comparison.prior_image
     if prior is None:
         return items
@@ -93,8 +93,8 @@ def _region(region: Region, image: Image) -> hd.ImageRegion:
 
 
 def _time_point(comparison: Comparison) -> hd.TimePointContext:
-    """Time point that the group is assessed at (TID 1502): always the current study's; a prior is time point 1."""
-    return hd.TimePointContext(
-        time_point=f"Current study, {dated(comparison.current.study_date)}",
-        time_point_order=2 if comparison.prior is not None else 1,
-    )
+    """Time point that the group is assessed at (TID 1502): always the current study's, wherever its evidence lies.
+
+    No Time Point Order (126073): viewers show every number of a group beside its region, as if it were measured.
+    """
+    return hd.TimePointContext(time_point=f"Current study, {dated(comparison.current.study_date)}")

@@ -135,7 +135,7 @@ def _absence(finding: EntityFinding) -> hd.CodeContentItem:
         item,
         [
             tree.coded("presence_of_property", presence_code(finding.current).name, Relationship.HAS_PROPERTIES),
-            tree.number("probability", finding.current_prob, "no_units", Relationship.HAS_PROPERTIES),
+            tree.percentage("probability", finding.current_prob, Relationship.HAS_PROPERTIES),
         ],
     )
 

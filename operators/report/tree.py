@@ -16,6 +16,7 @@ from operators.domain.messages import Region
 
 Item = TypeVar("Item")
 _NUMBER_DIGITS = 4
+_PERCENT_DIGITS = 2
 
 
 def concept(name: str) -> hd.CodedConcept:
@@ -51,6 +52,16 @@ def number(name: str, value: float, unit: str, relationship: Relationship) -> hd
     return hd.NumContentItem(
         name=concept(name), value=rounded(value), unit=concept(unit), relationship_type=relationship
     )
+
+
+def percentage(name: str, fraction: float, relationship: Relationship) -> hd.NumContentItem:
+    """NUM in percent of a fraction in [0, 1]."""
+    return number(name, percent(fraction), "percent", relationship)
+
+
+def percent(fraction: float) -> float | int:
+    """Return a fraction as percent, to two digits after the point."""
+    return rounded(round(100 * float(fraction), _PERCENT_DIGITS))
 
 
 def uid(name: str, value: str, relationship: Relationship) -> hd.UIDRefContentItem:
@@ -118,5 +129,5 @@ def with_children(item: Item, children: Iterable[hd.ContentItem]) -> Item:
 
 
 def rounded(value: float) -> float | int:
-    """Return a number as it is written: whole where it is whole, else four digits after the point."""
+    """Return a number as it is written: whole where it is whole, else to four digits after the point."""
     return int(value) if float(value).is_integer() else round(float(value), _NUMBER_DIGITS)

@@ -1,5 +1,6 @@
 """The draft as a whole: what its documents say of patient, study, node and each other."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,3 +251,20 @@ def _referenced(sequence: list[Dataset]) -> dict[str, set[str]]:
         }
         for study in sequence
     }
+
+
+def test_probabilities_are_written_in_percent(tmp_path: Path) -> None:
+    of = comparison(tmp_path)
+    measured = [
+        (item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue, item.MeasuredValueSequence[0])
+        for item in _all_items(read(draft_of(of)))
+        if item.ValueType == "NUM" and _name(item) in ("Probability", "Certainty of Finding")
+    ]
+    assert {unit for unit, _ in measured} == {"%"}
+    assert {91.0, 8.0, 9.0, 94.0, 88.0, 86.0, 52.0, 81.0, 83.0} <= {float(value.NumericValue) for _, value in measured}
+
+
+def _all_items(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from _all_items(child)
