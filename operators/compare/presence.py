@@ -9,22 +9,29 @@ _PLACE = "anatomy"
 """Kind of the entities that name a structure; one is present when the structure is abnormal in any way."""
 
 
-def presence_of(prob: float, term: EntityTerm) -> Presence:
-    """Present from `present_from` on, absent below `absent_below`, between them (or not a probability) undetermined."""
-    is_present = term.present_from <= prob <= 1
+def presence_of(prob: float, term: EntityTerm, *, present_from_prob: float = 0.0) -> Presence:
+    """Return what a calibrated probability amounts to.
+
+    Present from the entity's cut `present_from` on, but not below `present_from_prob`; absent below `absent_below`;
+    between them, or where `prob` is not a probability, undetermined.
+    """
+    is_present = max(term.present_from, present_from_prob) <= prob <= 1
     is_absent = 0 <= prob < term.absent_below
     if is_present == is_absent:
         return Presence.UNDETERMINED
     return Presence.PRESENT if is_present else Presence.ABSENT
 
 
-def seen_on(readings: Sequence[EntityReading]) -> Mapping[int, Seen]:
+def seen_on(readings: Sequence[EntityReading], *, present_from_prob: float = 0.0) -> Mapping[int, Seen]:
     """Return what an image shows, by entity index.
 
     A structure is not called normal beside a finding in it: the two contradict each other, and the broader statement
     is the one withdrawn.
     """
-    alone = {each.entity.index: presence_of(each.presence_prob, each.entity) for each in readings}
+    alone = {
+        each.entity.index: presence_of(each.presence_prob, each.entity, present_from_prob=present_from_prob)
+        for each in readings
+    }
     affected = {
         each.entity.anatomy
         for each in readings

@@ -64,7 +64,8 @@ def _findings(
     current: EncodedStudy, prior: EncodedStudy | None, cautions: tuple[str, ...], config: CompareConfig
 ) -> tuple[EntityFinding, ...]:
     earlier_readings = prior.readings if prior else ()
-    seen_now, seen_before = seen_on(current.readings), seen_on(earlier_readings)
+    seen_now = seen_on(current.readings, present_from_prob=config.present_from_prob)
+    seen_before = seen_on(earlier_readings, present_from_prob=config.present_from_prob)
     before = {reading.entity.index: reading for reading in earlier_readings}
     missing = Rule.NO_PRIOR if prior is None else Rule.NOT_READ_ON_PRIOR
     findings: list[EntityFinding] = []

@@ -1,7 +1,7 @@
 """What both images show of one entity enters; its state since the prior, the rule that decided and a confidence leave.
 
-The rule says nothing of extent: a finding present on both images is stable only where the evidence supports that
-nothing changed, and otherwise undetermined. WORSE and BETTER are never stated here.
+The rule says nothing of extent. A finding present on both images is stable only where the settings let similarity
+count as evidence and it supports that nothing changed; otherwise it is undetermined. WORSE and BETTER are never stated.
 
 Confidence is the probability of the stated pair of presences, from the calibrated probabilities of both images taken as
 independent: new (1-prior)*current, resolved prior*(1-current), absent (1-prior)*(1-current), stable prior*current
@@ -96,7 +96,8 @@ def judge(evidence: Evidence, config: CompareConfig) -> tuple[ChangeState, Rule]
 
 def _is_unchanged(evidence: Evidence, config: CompareConfig) -> bool:
     return (
-        evidence.similarity_cosine is not None
+        config.state_stability
+        and evidence.similarity_cosine is not None
         and evidence.similarity_cosine >= config.stable_from_cosine
         and abs(evidence.current.prob - evidence.prior.prob) <= config.stable_within_prob
     )

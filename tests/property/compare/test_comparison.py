@@ -29,6 +29,8 @@ COSINES = st.none() | st.floats(-1, 1)
 INDICES = (6, 9, 12, 35, 71, 73)
 CONFIGS = st.builds(
     CompareConfig,
+    present_from_prob=PROBS,
+    state_stability=st.booleans(),
     stable_from_cosine=st.floats(-1, 1),
     stable_within_prob=PROBS,
     long_interval_days=st.integers(1, 5000),

@@ -28,8 +28,8 @@ from tests.support.comparing import header, reading, retrieved, search, study, t
 PLEURA, PNEUMOTHORAX, CONSOLIDATION, EFFUSION, ATELECTASIS, HEART = 3, 6, 9, 12, 35, 71
 
 
-def compare(case: RetrievedCase) -> Comparison:
-    return CompareStage(CompareConfig())(case).comparison
+def compare(case: RetrievedCase, **settings: Any) -> Comparison:
+    return CompareStage(CompareConfig(**settings))(case).comparison
 
 
 def texts(comparison: Comparison, about: str) -> list[str]:
@@ -62,7 +62,7 @@ def test_finding_on_both_images_is_stable_only_where_the_embeddings_agree() -> N
         reading(0.9, index=EFFUSION, embedding=unit(1, 0.1)),
         reading(0.9, index=ATELECTASIS, embedding=unit(1, 1)),
     ]
-    comparison = compare(retrieved(now, before))
+    comparison = compare(retrieved(now, before), state_stability=True)
     assert texts(comparison, "unchanged") == ["The model finds pleural effusion on both images and measures no change."]
     assert texts(comparison, "present") == [
         "The model finds on both images, without judging their extent: atelectasis."
@@ -70,6 +70,14 @@ def test_finding_on_both_images_is_stable_only_where_the_embeddings_agree() -> N
     stable, open_ = comparison.findings
     assert (stable.state, open_.state) == (ChangeState.STABLE, ChangeState.UNDETERMINED)
     assert stable.similarity_cosine == pytest.approx(1 / np.hypot(1, 0.1))
+
+
+def test_finding_is_not_called_present_below_the_configured_probability() -> None:
+    readings = [reading(0.4, entity=term(EFFUSION, present_from=0.2, absent_below=0.1))]
+    (strict,) = compare(retrieved(readings, readings)).findings
+    (lax,) = compare(retrieved(readings, readings), present_from_prob=0.3).findings
+    assert (strict.current, strict.prior) == (Presence.UNDETERMINED, Presence.UNDETERMINED)
+    assert (lax.current, lax.prior) == (Presence.PRESENT, Presence.PRESENT)
 
 
 def test_undetermined_findings_share_one_sentence() -> None:

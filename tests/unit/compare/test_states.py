@@ -11,7 +11,7 @@ from operators.domain.errors import ConfigError
 from operators.domain.messages import ChangeState, Presence
 from tests.support.comparing import term
 
-CONFIG = CompareConfig(stable_from_cosine=0.9, stable_within_prob=0.15)
+CONFIG = CompareConfig(state_stability=True, stable_from_cosine=0.9, stable_within_prob=0.15)
 
 
 def evidence(prior: float, current: float, cosine: float | None = 1.0) -> Evidence:
@@ -42,6 +42,18 @@ def test_presence_is_cut_at_two_thresholds(prob: float, presence: Presence) -> N
 
 def test_cuts_that_overlap_determine_nothing_between_them() -> None:
     assert presence_of(0.5, term(present_from=0.4, absent_below=0.6)) is Presence.UNDETERMINED
+
+
+@pytest.mark.parametrize(
+    ("prob", "presence"), [(0.16, Presence.UNDETERMINED), (0.5, Presence.PRESENT), (0.04, Presence.ABSENT)]
+)
+def test_what_is_likelier_absent_is_not_called_present_however_low_the_cut(prob: float, presence: Presence) -> None:
+    rare = term(present_from=0.156, absent_below=0.048)
+    assert presence_of(prob, rare, present_from_prob=0.5) is presence
+
+
+def test_similarity_is_no_evidence_unless_it_is_set_to_be() -> None:
+    assert decide(evidence(0.9, 0.9, 1.0), CompareConfig()).rule == Rule.EXTENT_NOT_JUDGED
 
 
 @pytest.mark.parametrize(
@@ -122,7 +134,8 @@ def test_extent_is_never_stated_by_the_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"stable_from_cosine": 1.1}, {"stable_within_prob": -0.1}, {"long_interval_days": 0}]
+    "settings",
+    [{"stable_from_cosine": 1.1}, {"stable_within_prob": -0.1}, {"present_from_prob": 1.1}, {"long_interval_days": 0}],
 )
 def test_senseless_settings_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
