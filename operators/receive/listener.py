@@ -107,6 +107,7 @@ def _wait_for_end(listener: "Listener", server: StoreServer, parent: Connection,
     while server.active_associations and time.monotonic() < deadline_s:
         time.sleep(_LOOK_S)
     for association in server.active_associations:
+        logger.info("association.cut_off", extra={"state": association.dul.state_machine.current_state})
         association.abort(block=False)
         time.sleep(_LOOK_S)
 

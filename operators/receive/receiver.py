@@ -193,13 +193,15 @@ def _tell_to_stop(child: _Child) -> None:
         logger.info("listener.gone", extra={"kind": type(exc).__name__})
 
 
-def bind(address: str, port: int) -> socket.socket:
-    """Return a listening socket. Listeners of a parent that was killed let go of the port within moments.
+def bind(address: str, port: int, *, again_s: float = _BIND_AGAIN_S) -> socket.socket:
+    """Return a listening socket; a taken port is tried again for `again_s`.
+
+    Listeners of a parent that was killed let go of the port within moments.
 
     Raises ConfigError with PORT_IN_USE when the port stays taken, or when the address is not of this machine.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    deadline_s = time.monotonic() + _BIND_AGAIN_S
+    deadline_s = time.monotonic() + again_s
     while True:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

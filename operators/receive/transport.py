@@ -150,7 +150,10 @@ class EagerDul(DULServiceProvider):  # type: ignore[misc] # pynetdicom is not ty
     def _is_transport_event(self) -> bool:
         if self.event_queue.empty() and self.state_machine.current_state != "Sta13":
             self._sleep()
-        return bool(super()._is_transport_event())
+        happened = bool(super()._is_transport_event())
+        if self.state_machine.current_state == "Sta2" and "Evt17" in self.event_queue.queue:
+            self.to_user_queue.put(None)  # gone before it asked for an association: the user need not wait for it
+        return happened
 
     def _sleep(self) -> None:
         connection = self.socket.socket if self.socket is not None else None
