@@ -7,6 +7,7 @@ import pytest
 from pydicom.uid import UID
 
 from models.encoder.engine import Encoder
+from models.encoder.onnx_engine import load_encoder
 from operators.compare.config import CompareConfig
 from operators.compare.grounding import strike_unsupported
 from operators.compare.stage import CompareStage
@@ -21,7 +22,6 @@ from operators.domain.messages import (
     Study,
 )
 from operators.encode.config import EncodeConfig
-from operators.encode.loading import open_encoder
 from operators.encode.stage import EncodeStage
 from tests.support.comparing import search
 from tests.support.comparisons import CURRENT_FILM, PRIOR_FILM, film_study
@@ -70,7 +70,7 @@ def shipped() -> Encoder:
     """Return the engine on the bundle that ships."""
     if not (BUNDLES / SHIPPED).is_dir():
         pytest.skip(f"the bundle {SHIPPED} is not installed")
-    return open_encoder(EncodeConfig(threads=1), BUNDLES)
+    return load_encoder(BUNDLES / SHIPPED, intra_op_threads=1)
 
 
 def encode(encoder: Encoder, *studies: Study) -> EncodedCase:
