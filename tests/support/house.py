@@ -33,6 +33,7 @@ class Node(PeerProcess):
         self.state_dir = folder / "state"
         self.config_path = folder / "interval.yaml"
         self._settings = settings
+        self.token = str(settings.get("web", {}).get("token", TOKEN))
 
     @property
     def url(self) -> str:
@@ -69,7 +70,7 @@ class Node(PeerProcess):
 
     def get(self, path: str) -> Any:
         """Return the JSON of an API path."""
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.get(self.url + path, headers=headers, timeout=30.0, trust_env=False).raise_for_status().json()
 
     def states(self) -> dict[str, str]:
@@ -86,7 +87,7 @@ class Node(PeerProcess):
             "node": {"state_dir": str(self.state_dir)},
             "receive": {"port": self.dicom_port},
             "assemble": {"quiet_s": 1.0, "settle_s": 0.5},
-            "web": {"port": self.web_port, "token": TOKEN},
+            "web": {"port": self.web_port, "token": self.token},
         }
         merged: dict[str, Any] = {name: dict(values) for name, values in defaults.items()}
         for name, values in self._settings.items():
