@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from app.revisions import Revisions
@@ -27,8 +28,17 @@ logger = logging.getLogger(__name__)
 PATIENT = frozenset({ReasonCode.PACS_AWAY, ReasonCode.DATABASE_AWAY, ReasonCode.STORAGE_FULL})
 """Reasons that are nobody's fault in the study: waited out for as long as they last."""
 
+_DATABASE_WAIT_S = 1.0
 
 FileDraft = Callable[[Connection, DraftReport, Sequence[OutboxEntry]], bool]
+
+
+@dataclass(slots=True)
+class _Underway:
+    """A job that this process has taken up: the attempt's number, and the outcome that its threads wait for."""
+
+    attempts: int = 0
+    outcome: Future[None] = field(default_factory=Future)
 
 
 class Desk:
@@ -49,7 +59,8 @@ class Desk:
         self._file_draft = file_draft
         self._clock = clock
         self._config = config
-        self._waiting: dict[StudyJob, tuple[int, Future[None]]] = {}
+        self._lock = threading.Lock()
+        self._underway: dict[StudyJob, _Underway] = {}
         self._closing = threading.Event()
         self.on_filed: Callable[[], None] = lambda: None
 
@@ -57,49 +68,87 @@ class Desk:
         """Carry the job through the graph; return when its outcome is committed.
 
         Raises TransientError when the database is away, or when the node is stopping: the queue's reaper brings the
-        job back. A job that is in the graph already is waited for, not carried twice.
+        job back. A job that is under way already is waited for, not carried twice.
         """
-        underway = self._waiting.get(job)
-        if underway is not None:
-            underway[1].result()
-            return
-        attempts = self._revisions.start(job)
-        if attempts is None:
-            return
-        if attempts > self._config.max_attempts:
-            error = PermanentError(ReasonCode.RETRIES_EXHAUSTED, attempts=attempts - 1)
-            self._revisions.park(job, Stopped(job=job, stage="work", error=error))
-            return
-        outcome: Future[None] = Future()
-        self._waiting[job] = (attempts, outcome)
-        item = attempt("assemble", self._load, Item(job=job, value=job))
-        if not self.inbox.put(item):
-            raise TransientError(ReasonCode.INTERNAL_ERROR, stage="work", kind="stopping")
-        outcome.result()
+        with self._lock:
+            before = self._underway.get(job)
+            underway = before or self._underway.setdefault(job, _Underway())
+        if before is None:
+            try:
+                if not self._take_up(job, underway):
+                    self._end(job)
+            except Exception as error:  # noqa: BLE001 - raised again by the outcome, for everyone who waits for it
+                self._end(job, error)
+        underway.outcome.result()
 
     def settle(self, delivered: Item | Stopped, notified: Item | Stopped) -> None:
         """Commit what came of a job and end it; waits for the database when that is away."""
         job = delivered.job
-        attempts, outcome = self._waiting.pop(job)
+        with self._lock:
+            underway = self._underway.get(job)
+        if underway is None:
+            return  # the graph was given up: the job comes back
         try:
-            self._commit(delivered, notified, attempts)
+            self._commit(delivered, notified, underway.attempts)
         except TransientError as error:
-            outcome.set_exception(error)
-            return
-        outcome.set_result(None)
+            self._end(job, error)
+        else:
+            self._end(job)
+
+    def hasten(self) -> None:
+        """Wait no longer for a database that is away: the end is near."""
+        self._closing.set()
 
     def stop(self) -> None:
-        """Take no more jobs and no longer wait for a database that is away; what is in the graph is drained."""
-        self._closing.set()
+        """Take no more jobs; what is in the graph is drained."""
+        self.hasten()
         self.inbox.close()
+
+    def abandon(self) -> None:
+        """Let go of the jobs of a graph that has ended before them: whoever waits for them is told."""
+        self.stop()
+        with self._lock:
+            left = list(self._underway)
+        for job in left:
+            self._end(job, _stopping())
+
+    def _take_up(self, job: StudyJob, underway: _Underway) -> bool:
+        """Put the job into the graph; False when there is nothing to do for it."""
+        attempts = self._revisions.start(job)
+        if attempts is None:
+            return False
+        underway.attempts = attempts
+        if attempts > self._config.max_attempts:
+            error = PermanentError(ReasonCode.RETRIES_EXHAUSTED, attempts=attempts - 1)
+            self._revisions.park(job, Stopped(job=job, stage="work", error=error))
+            return False
+        if not self.inbox.put(attempt("assemble", self._load, Item(job=job, value=job))):
+            raise _stopping()
+        return True
+
+    def _end(self, job: StudyJob, error: Exception | None = None) -> None:
+        with self._lock:
+            underway = self._underway.pop(job, None)
+        if underway is None:
+            return
+        if error is None:
+            underway.outcome.set_result(None)
+        else:
+            underway.outcome.set_exception(error)
 
     def _commit(self, delivered: Item | Stopped, notified: Item | Stopped, attempts: int) -> None:
         while True:
             try:
                 self._commit_once(delivered, notified, attempts)
             except TransientError:
-                if self._closing.wait(1.0):
+                if self._closing.wait(_DATABASE_WAIT_S):
                     raise
+            except Exception as exc:
+                if isinstance(delivered, Stopped) and delivered.stage == "settle":
+                    raise TransientError(ReasonCode.INTERNAL_ERROR, stage="settle", kind=type(exc).__name__) from exc
+                logger.error("settle.defect", extra={"kind": type(exc).__name__})  # noqa: TRY400 - no values in logs
+                defect = PermanentError(ReasonCode.INTERNAL_ERROR, stage="settle", kind=type(exc).__name__)
+                delivered = Stopped(job=delivered.job, stage="settle", error=defect)
             else:
                 return
 
@@ -128,3 +177,7 @@ class Desk:
             return
         not_before = self._clock.now() + timedelta(seconds=self._config.wait_s(attempts))
         self._revisions.put_back(stopped.job, stopped, not_before, forgiven=stopped.error.code in PATIENT)
+
+
+def _stopping() -> TransientError:
+    return TransientError(ReasonCode.INTERNAL_ERROR, stage="work", kind="stopping")

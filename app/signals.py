@@ -1,6 +1,7 @@
 """Orderly endings: termination signals are blocked before any library starts a thread, and waited for in one place."""
 
 import ctypes
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -15,9 +16,14 @@ def block() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, so that no role outlives its supervisor with a port held."""
+def die_with_parent(parent_pid: int | None = None) -> None:
+    """Ask Linux to kill this process when its parent dies, so that no role outlives its supervisor with a port held.
+
+    A parent that is given and is gone by now is not waited for.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent_pid is not None and os.getppid() != parent_pid:
+        os._exit(1)
 
 
 def wait(timeout_s: float) -> bool:

@@ -5,11 +5,13 @@ database lives on and is adopted by the next supervisor.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from app import signals
 from app.migrate import migrate
@@ -22,9 +24,10 @@ EXIT_PREREQUISITE = 3
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 10.0
 _STEADY_AFTER_S = 10.0
+_STARTED_AFTER_S = 60.0
 _STOP_WITHIN_S = 60.0
 _TICK_S = 0.2
-_TRIES_AT_START = 4
+_REFUSALS = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     restarts: int = 0
+    refusals: int = 0
     start_at_s: float = field(default=0.0)
 
     def ensure(self, now_s: float) -> int | None:
@@ -49,51 +53,90 @@ class Child:
         if code is None:
             return None
         self.process = None
-        steady = now_s - self.started_s > _STEADY_AFTER_S
-        self.restarts = 0 if steady else self.restarts + 1
-        self.start_at_s = now_s + min(_FIRST_WAIT_S * 2.0**self.restarts, _LONGEST_WAIT_S)
+        lived_s = now_s - self.started_s
+        self.refusals = self.refusals + 1 if code == EXIT_PREREQUISITE and lived_s < _STARTED_AFTER_S else 0
+        self._put_off(now_s, steady=lived_s > _STEADY_AFTER_S)
         logger.warning("role.ended", extra={"role": self.role, "exit_code": code, "restarts": self.restarts})
         return code
 
     def fatal(self, code: int) -> bool:
         """Whether an exit means that starting again cannot help: a wrong setting, or a prerequisite that stays away."""
-        return code == EXIT_CONFIGURATION or (code == EXIT_PREREQUISITE and self.restarts >= _TRIES_AT_START)
+        return code == EXIT_CONFIGURATION or self.refusals >= _REFUSALS
+
+    def end(self) -> None:
+        """Ask the process to end in order."""
+        if self.process is not None:
+            self.process.terminate()
 
     def _start(self, now_s: float) -> None:
-        self.process = subprocess.Popen(self.command, env=dict(self.environment), preexec_fn=signals.die_with_parent)  # noqa: PLW1509 - a single-threaded parent
+        die_with_us = partial(signals.die_with_parent, os.getpid())
         self.started_s = now_s
+        try:
+            self.process = subprocess.Popen(self.command, env=dict(self.environment), preexec_fn=die_with_us)  # noqa: PLW1509 - no other thread holds a lock
+        except OSError as exc:
+            self._put_off(now_s, steady=False)
+            logger.error("role.not_started", extra={"role": self.role, "kind": type(exc).__name__})  # noqa: TRY400 - no traceback in logs
+            return
         logger.info("role.started", extra={"role": self.role, "pid": self.process.pid})
+
+    def _put_off(self, now_s: float, *, steady: bool) -> None:
+        self.restarts = 0 if steady else self.restarts + 1
+        self.start_at_s = now_s + min(_FIRST_WAIT_S * 2.0**self.restarts, _LONGEST_WAIT_S)
 
 
 class Supervisor:
-    """Keeps the roles' processes, and the embedded database if there is one, alive until told to stop."""
+    """Keeps the roles' processes, and the embedded database if there is one, alive until told to stop.
 
-    def __init__(self, children: Sequence[Child], *, database_url: str, keep_database: Callable[[], None]) -> None:
+    `keep_database` looks after the database and returns its URL; `environment_of` makes the roles' environment of it.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        *,
+        database_url: str,
+        keep_database: Callable[[], str],
+        environment_of: Callable[[str], Mapping[str, str]],
+    ) -> None:
         self._children = children
         self._database_url = database_url
         self._keep_database = keep_database
+        self._environment_of = environment_of
         self._migrated = False
 
     def run(self) -> int:
-        """Serve until a stop signal; return the exit code."""
-        code = 0
+        """Serve until a stop signal; return the exit code. Raises ConfigError when the database cannot be used."""
+        try:
+            return self._serve()
+        finally:
+            self._stop()
+
+    def _serve(self) -> int:
         while not signals.wait(_TICK_S):
             self._migrated = self._keep() and (self._migrated or self._migrate())
             fatal = self._tend()
             if fatal is not None:
-                code = fatal
-                break
-        self._stop()
-        return code
+                return fatal
+        return 0
 
     def _keep(self) -> bool:
         """Look after the database; False only while it never was ready."""
         try:
-            self._keep_database()
+            url = self._keep_database()
         except TransientError as error:
             logger.warning("database.waits", extra={"reason": error.sentence})
             return self._migrated
+        if url != self._database_url:
+            self._move_to(url)
         return True
+
+    def _move_to(self, url: str) -> None:
+        """Let the roles go on with a database that came back at another address."""
+        logger.warning("database.moved")
+        self._database_url = url
+        for child in self._children:
+            child.environment = self._environment_of(url)
+            child.end()
 
     def _migrate(self) -> bool:
         try:
@@ -114,17 +157,21 @@ class Supervisor:
         return None
 
     def _stop(self) -> None:
-        running = [child.process for child in self._children if child.process is not None]
-        for process in running:
-            process.terminate()
+        for child in self._children:
+            child.end()
         deadline_s = time.monotonic() + _STOP_WITHIN_S
-        for process in running:
-            try:
-                process.wait(max(deadline_s - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                logger.error("role.killed", extra={"pid": process.pid})  # noqa: TRY400 - no traceback in logs
-                process.kill()
-                process.wait()
+        for child in self._children:
+            if child.process is not None:
+                _see_off(child.process, deadline_s)
+
+
+def _see_off(process: subprocess.Popen[bytes], deadline_s: float) -> None:
+    try:
+        process.wait(max(deadline_s - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        logger.error("role.killed", extra={"pid": process.pid})  # noqa: TRY400 - no traceback in logs
+        process.kill()
+        process.wait()
 
 
 def role_command(role: str, config_path: str | None) -> list[str]:

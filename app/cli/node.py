@@ -37,14 +37,17 @@ def _run(chosen: argparse.Namespace) -> int:
 def _supervise(roles: tuple[str, ...], settings: Settings, config: str | None) -> int:
     database = None if settings.database_url else EmbeddedPostgres(settings.node.state_dir / "postgres")
     url = settings.database_url if database is None else database.start()
-    environment = {**child_environment(url), "HOLOSCAN_LOG_LEVEL": "ERROR"}
-    children = [Child(role=role, command=role_command(role, config), environment=environment) for role in roles]
 
-    def keep_database() -> None:
-        if database is not None:
-            database.ensure_running()
+    def environment_of(database_url: str) -> dict[str, str]:
+        return {**child_environment(database_url), "HOLOSCAN_LOG_LEVEL": "ERROR"}
 
-    code = Supervisor(children, database_url=url, keep_database=keep_database).run()
+    supervisor = Supervisor(
+        [Child(role=role, command=role_command(role, config), environment=environment_of(url)) for role in roles],
+        database_url=url,
+        keep_database=(lambda: url) if database is None else database.ensure_running,
+        environment_of=environment_of,
+    )
+    code = supervisor.run()
     if database is not None:
         database.stop()
     return code

@@ -42,8 +42,11 @@ def serve(settings: Settings) -> None:
         signals.block()  # multiprocessing starts its tracker with the stop signals unblocked, and leaves them so
         receiver.start()
         keeper.start()
-        run_graph(graph, stop=receiver.stop, beats=Beats(pool, "receive"))
-        keeper.stop()
+        try:
+            run_graph(graph, stop=receiver.stop, beats=Beats(pool, "receive"))
+        finally:
+            receiver.stop()
+            keeper.stop()
 
 
 def set_up_listener() -> None:

@@ -53,6 +53,7 @@ def serve(settings: Settings) -> None:
         )
 
         def stop() -> None:
+            desk.hasten()
             worker.stop()
             desk.stop()
 
@@ -67,14 +68,18 @@ def serve(settings: Settings) -> None:
             )
         )
         finished = threading.Event()
-        sending = threading.Thread(target=dispatcher.run, args=(finished,), name="dispatcher")
+        sending = threading.Thread(target=dispatcher.run, args=(finished,), name="dispatcher", daemon=True)
         sending.start()
         chores.start()
         worker.start()
-        run_graph(graph, stop=stop, beats=Beats(pool, "work"))
-        chores.stop()
-        finished.set()
-        sending.join()
+        try:
+            run_graph(graph, stop=stop, beats=Beats(pool, "work"))
+        finally:
+            desk.abandon()
+            worker.stop()
+            chores.stop()
+            finished.set()
+            sending.join()
 
 
 def _check_database(pool: Pool) -> None:

@@ -17,6 +17,20 @@ from operators.domain.reasons import ReasonCode
 Connection = psycopg.Connection[dict[str, Any]]
 Pool = ConnectionPool[Connection]
 
+CONNECTING = {
+    "connect_timeout": 5,
+    # A machine that vanished with the database on it is noticed within seconds, not after the kernel's two hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""How connections are made (libpq, "Parameter Key Words")."""
+
+RECONNECT_TIMEOUT_S = 2.0
+"""How long a pool tries to make one connection. Its waits double from a second: with a longer time the database could
+be back for as long as it was away before the pool looks again. After it, the next caller begins a new attempt."""
+
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 
@@ -28,11 +42,11 @@ def open_pool(database_url: str, *, max_size: int = 8, wait_s: float = 5.0, chec
     return ConnectionPool(
         database_url,
         connection_class=psycopg.Connection[dict[str, Any]],
-        kwargs={"row_factory": dict_row, "connect_timeout": 5},
+        kwargs={"row_factory": dict_row, **CONNECTING},
         min_size=1,
         max_size=max_size,
         timeout=wait_s,
-        reconnect_timeout=30.0,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         check=ConnectionPool.check_connection if check else None,
         open=True,
     )
