@@ -45,7 +45,7 @@ WHERE study_uid = %(study_uid)s AND revision = %(revision)s"""
 class Enqueue(Protocol):
     """Puts a job into the queue within the caller's transaction."""
 
-    def __call__(self, connection: Connection, job: StudyJob) -> None:
+    def __call__(self, connection: Connection, job: StudyJob, /) -> None:
         """Insert the job's row."""
         ...
 
