@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _TARGET = re.compile(r"(?:`|^\s{4,}|\n)make ([a-z][a-z-]*)")
 _COMMAND = re.compile(r"python -m app((?: [a-z]+)+)")
 _ANCHOR = re.compile(r"[^\w\- ]")
