@@ -11,6 +11,7 @@ from operators.domain.errors import TransientError
 logger = logging.getLogger(__name__)
 
 _EVERY_S = 3.0
+_LEAVE_WITHIN_S = 5.0
 
 _BEAT = """
 INSERT INTO role_beats (role, host, pid) VALUES (%s, %s, %s)
@@ -33,10 +34,11 @@ class Beats:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and say so."""
+        """End, and say so; a database that hangs is not waited for."""
         self._stopping.set()
-        self._thread.join()
-        self._write(_LEAVE)
+        self._thread.join(_LEAVE_WITHIN_S)
+        if not self._thread.is_alive():
+            self._write(_LEAVE)
 
     def _run(self) -> None:
         self._write(_BEAT)

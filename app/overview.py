@@ -20,7 +20,7 @@ LEFT JOIN LATERAL (
            (array_agg(o.reason_code ORDER BY o.attempts DESC) FILTER (WHERE o.state <> 'sent'))[1] AS unsent_code,
            min(o.next_attempt_at) FILTER (WHERE o.state = 'waiting') AS unsent_next_at,
            count(*) FILTER (WHERE o.state = 'parked') AS undeliverable
-    FROM outbox o WHERE o.study_uid = s.study_uid AND o.revision = r.revision) o ON true
+    FROM outbox o WHERE o.study_uid = s.study_uid) o ON true
 """
 
 _LIST = f"""
@@ -45,7 +45,10 @@ _PDF = "SELECT preview_pdf FROM results WHERE study_uid = %s ORDER BY revision D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRow:
-    """One study in its latest revision. `waits_for` is a sentence when something waits, is parked or undeliverable."""
+    """One study in its latest revision.
+
+    `waits_for` is a sentence when something waits, is parked or undeliverable; documents of earlier revisions count.
+    """
 
     study_uid: str
     revision: int

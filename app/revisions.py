@@ -50,6 +50,11 @@ SET state = CASE WHEN EXISTS (SELECT FROM outbox o WHERE o.study_uid = r.study_u
     stage = NULL, reason_code = NULL, reason = NULL
 WHERE r.study_uid = %(study_uid)s AND r.revision = %(revision)s AND r.state = 'working'"""
 
+# What was parked of an earlier revision is of no use any more, and nobody would be shown it again.
+_SUPERSEDE = """
+UPDATE revisions SET state = 'withdrawn', finished_at = now()
+WHERE study_uid = %(study_uid)s AND revision < %(revision)s AND state = 'parked'"""
+
 _FORGOTTEN = """
 SELECT r.study_uid, r.revision FROM revisions r
 WHERE r.state IN ('queued', 'working')
@@ -72,14 +77,15 @@ WHERE study_uid = %s AND revision = %s"""
 _RETRY_OUTBOX = """
 UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = now(), leased_until = NULL, reason_code = NULL,
                   reason = NULL
-WHERE study_uid = %s AND revision = %s AND state = 'parked' RETURNING 1"""
+WHERE study_uid = %s AND state = 'parked' RETURNING 1"""
 
 _DISCARD = """
 UPDATE revisions SET state = 'withdrawn', finished_at = now(), next_attempt_at = NULL, reason_code = %(code)s,
                      reason = %(reason)s
-WHERE study_uid = %(study_uid)s AND revision = %(revision)s"""
+WHERE study_uid = %(study_uid)s AND state IN ('parked', 'delivering') RETURNING revision"""
 
-_DROP_OUTBOX = "DELETE FROM outbox WHERE study_uid = %s AND revision = %s AND state <> 'sent'"
+_DROP_OUTBOX = """
+DELETE FROM outbox WHERE study_uid = %(study_uid)s AND revision = ANY(%(revisions)s) AND state <> 'sent'"""
 
 
 class Filer(Protocol):
@@ -121,6 +127,7 @@ class Revisions:
             filer(connection)
             seconds = json.dumps({stage: round(value, 6) for stage, value in stage_s.items()})
             connection.execute(_FILED, {**_named(job), "stage_seconds": seconds})
+            connection.execute(_SUPERSEDE, _named(job))
             return True
 
     def put_back(self, job: StudyJob, stopped: Stopped, not_before: datetime, *, forgiven: bool) -> None:
@@ -146,7 +153,7 @@ class Revisions:
         return len(rows)
 
     def retry(self, study_uid: str) -> Refused | None:
-        """Take up a parked or discarded study again, or its parked deliveries."""
+        """Take up a parked or discarded study again, or its parked deliveries, those of earlier revisions too."""
         with transaction(self._pool) as connection:
             row = connection.execute(_LATEST, (study_uid,)).fetchone()
             if row is None:
@@ -157,7 +164,7 @@ class Revisions:
                 connection.execute(_RETRY, (study_uid, row["revision"]))
                 enqueue(connection, job_of(study_uid, row["revision"]))
                 return None
-            if connection.execute(_RETRY_OUTBOX, (study_uid, row["revision"])).fetchone():
+            if connection.execute(_RETRY_OUTBOX, (study_uid,)).fetchone():
                 return None
             return Refused(sentence=f"Nothing of the study is parked; its state is {row['state']}.")
 
@@ -167,12 +174,13 @@ class Revisions:
             row = connection.execute(_LATEST, (study_uid,)).fetchone()
             if row is None:
                 return Refused(sentence="No such study.")
-            if row["state"] not in ("parked", "delivering"):
-                return Refused(sentence=f"Only a parked study can be discarded; its state is {row['state']}.")
-            job = job_of(study_uid, row["revision"])
-            connection.execute(_DROP_OUTBOX, _key(job))
             sentence = REASONS[ReasonCode.DISCARDED].sentence
-            connection.execute(_DISCARD, {**_named(job), "code": ReasonCode.DISCARDED.value, "reason": sentence})
+            values = {"study_uid": study_uid, "code": ReasonCode.DISCARDED.value, "reason": sentence}
+            ended = connection.execute(_DISCARD, values).fetchall()
+            if not ended:
+                return Refused(sentence=f"Only a parked study can be discarded; its state is {row['state']}.")
+            dropped = {"study_uid": study_uid, "revisions": [each["revision"] for each in ended]}
+            connection.execute(_DROP_OUTBOX, dropped)
             return None
 
 

@@ -13,6 +13,7 @@ from app.beats import Beats
 from app.overview import Overview
 from app.revisions import Revisions
 from app.settings import Settings
+from app.web.health import Watch
 from app.web.server import Rooms, create_app
 from app.web.signin import SignIn
 from operators.domain.clock import SystemClock
@@ -22,22 +23,35 @@ from operators.domain.reasons import ReasonCode
 
 logger = logging.getLogger(__name__)
 
+_LAST_ANSWERS_S = 5
+
 
 def serve(settings: Settings) -> None:
     """Serve until a stop signal. Raises ConfigError for what cannot be used."""
     _refuse_taken(settings.web.bind, settings.web.port)
-    with open_pool(settings.database_url, max_size=8, wait_s=2.0) as pool:
+    clock = SystemClock()
+    with (
+        open_pool(settings.database_url, max_size=8, wait_s=2.0) as pool,
+        open_pool(settings.database_url, max_size=1, wait_s=1.0) as watch_pool,
+    ):
         overview = Overview(pool)
+        watch = Watch(watch_pool, clock)
         rooms = Rooms(
             pool=pool,
+            watch=watch,
             overview=overview,
             revisions=Revisions(pool),
             signin=SignIn(web_token(settings)),
-            clock=SystemClock(),
+            clock=clock,
             viewer_url=settings.web.viewer_url,
         )
         config = uvicorn.Config(
-            create_app(rooms), host=settings.web.bind, port=settings.web.port, log_config=None, access_log=False
+            create_app(rooms),
+            host=settings.web.bind,
+            port=settings.web.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_LAST_ANSWERS_S,
         )
         server = uvicorn.Server(config)
         ended = threading.Event()
@@ -47,10 +61,12 @@ def serve(settings: Settings) -> None:
 
         watcher = signals.on_stop(stop, ended)
         beats = Beats(pool, "web")
+        watch.start()
         beats.start()
         server.run()
         ended.set()
         watcher.join()
+        watch.stop()
         beats.stop()
 
 

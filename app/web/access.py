@@ -25,14 +25,22 @@ def signed_in(request: Request) -> bool:
 
 
 def require_token(request: Request) -> None:
-    """Let only signed-in requests pass to the API; changes need the bearer token. Raises HTTPException 401."""
+    """Let only signed-in requests pass to the API; changes need the bearer token.
+
+    Raises HTTPException 401, TransientError while the database is away.
+    """
     rooms = rooms_of(request)
     bearer = rooms.signin.accepts_bearer(request.headers.get("authorization"))
     if not bearer and (request.method != "GET" or not signed_in(request)):
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "A token is needed.", {"WWW-Authenticate": "Bearer"})
+    rooms.watch.require()
 
 
 def require_session(request: Request) -> None:
-    """Let only signed-in requests pass to the pages; others are sent to sign in. Raises HTTPException 303."""
+    """Let only signed-in requests pass to the pages; others are sent to sign in.
+
+    Raises HTTPException 303, TransientError while the database is away.
+    """
     if not signed_in(request):
         raise HTTPException(HTTPStatus.SEE_OTHER, "Sign in first.", {"Location": "/signin"})
+    rooms_of(request).watch.require()

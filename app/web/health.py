@@ -1,14 +1,21 @@
 """Health and metrics: what a load balancer and Prometheus read. Neither carries anything about a patient."""
 
+import logging
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.overview import Overview
+from operators.domain.clock import Clock
 from operators.domain.database import Pool, transaction
 from operators.domain.errors import TransientError
+from operators.domain.reasons import ReasonCode
+
+logger = logging.getLogger(__name__)
 
 _COUNTERS = "SELECT name, label, value FROM counters ORDER BY name, label"
 _REFUSALS = "SELECT calling_ae, reason, sum(times) AS times FROM refusals GROUP BY calling_ae, reason ORDER BY 1, 2"
@@ -21,35 +28,84 @@ _BEATS = (
 )
 
 SILENT_AFTER_S = 30.0
+_LOOK_EVERY_S = 1.0
+_STALE_AFTER_S = 5.0
 
 
-def database_answers(pool: Pool) -> bool:
-    """Whether the database answers a trivial question."""
-    try:
-        with transaction(pool) as connection:
-            connection.execute("SELECT 1")
-    except TransientError:
-        return False
-    return True
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a look at the database found: whether it answered, and each role that ever ran, `up` or `silent`."""
+
+    at_s: float
+    answers: bool
+    roles: dict[str, str] = field(default_factory=dict)
 
 
-def roles(pool: Pool) -> dict[str, str]:
-    """Return each role that ever ran and whether it is `up` or `silent`."""
-    with transaction(pool) as connection:
-        rows = connection.execute(_BEATS).fetchall()
-    return {row["role"]: "up" if row["silent_s"] < SILENT_AFTER_S else "silent" for row in rows}
+class Watch:
+    """Looks at the database from a thread of its own, so that health is told at once, however the database hangs.
+
+    `pool` is the watch's own: pages that wait for connections must not make the database look away.
+    """
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._seen = Sight(at_s=float("-inf"), answers=False)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; a look that hangs is not waited for."""
+        self._stopping.set()
+
+    def sight(self) -> Sight:
+        """Return what was last seen; a look that takes too long counts as one that found nothing."""
+        seen, now_s = self._seen, self._clock.monotonic_s()
+        return seen if now_s - seen.at_s < _STALE_AFTER_S else Sight(at_s=now_s, answers=False)
+
+    def look(self) -> None:
+        """Look now."""
+        try:
+            with transaction(self._pool) as connection:
+                rows = connection.execute(_BEATS).fetchall()
+        except TransientError:
+            self._seen = Sight(at_s=self._clock.monotonic_s(), answers=False)
+            return
+        roles = {row["role"]: "up" if row["silent_s"] < SILENT_AFTER_S else "silent" for row in rows}
+        self._seen = Sight(at_s=self._clock.monotonic_s(), answers=True, roles=roles)
+
+    def require(self) -> None:
+        """Raise TransientError(DATABASE_AWAY) when the database was seen to be away: nobody needs to wait for it."""
+        if not self.sight().answers:
+            raise TransientError(ReasonCode.DATABASE_AWAY)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Exception as exc:  # noqa: BLE001 - the top of the thread; before the migrations, tables are missing
+                logger.warning("watch.failed", extra={"kind": type(exc).__name__})
+                self._seen = Sight(at_s=self._clock.monotonic_s(), answers=False)
+            if self._stopping.wait(_LOOK_EVERY_S):
+                return
 
 
 class NodeCollector(Collector):
     """Reads the figures from the database at each scrape: they are right whichever process answers."""
 
-    def __init__(self, pool: Pool, overview: Overview) -> None:
+    def __init__(self, pool: Pool, overview: Overview, watch: Watch) -> None:
         self._pool = pool
         self._overview = overview
+        self._watch = watch
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families; only `interval_up 0` when the database is away."""
         try:
+            self._watch.require()
             families = list(self._read())
             up = 1.0
         except TransientError:
@@ -88,8 +144,8 @@ class NodeCollector(Collector):
         yield oldest
 
 
-def registry(pool: Pool, overview: Overview) -> CollectorRegistry:
+def registry(pool: Pool, overview: Overview, watch: Watch) -> CollectorRegistry:
     """Return the registry that /metrics exposes."""
     found = CollectorRegistry()
-    found.register(NodeCollector(pool, overview))
+    found.register(NodeCollector(pool, overview, watch))
     return found

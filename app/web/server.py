@@ -30,6 +30,7 @@ class Rooms:
     """What the routes work with."""
 
     pool: Pool
+    watch: health.Watch
     overview: overview.Overview
     revisions: revisions.Revisions
     signin: SignIn
@@ -64,22 +65,16 @@ def create_app(rooms: Rooms) -> FastAPI:
 
 
 def _add_health(app: FastAPI, rooms: Rooms) -> None:
-    figures = health.registry(rooms.pool, rooms.overview)
+    figures = health.registry(rooms.pool, rooms.overview, rooms.watch)
 
     @app.get("/healthz", tags=["operation"], summary="Whether the node can work; answers without the database")
-    def healthz() -> JSONResponse:
-        if not health.database_answers(rooms.pool):
-            return JSONResponse(
-                {"status": "unavailable", "database": "away", "roles": {}}, HTTPStatus.SERVICE_UNAVAILABLE
-            )
-        try:
-            roles = health.roles(rooms.pool)
-        except TransientError:
-            return JSONResponse(
-                {"status": "unavailable", "database": "away", "roles": {}}, HTTPStatus.SERVICE_UNAVAILABLE
-            )
-        silent = [role for role, state in roles.items() if state != "up"]
-        return JSONResponse({"status": "degraded" if silent else "ok", "database": "up", "roles": roles})
+    async def healthz() -> JSONResponse:  # on the event loop: it must not queue behind pages that wait
+        sight = rooms.watch.sight()
+        if not sight.answers:
+            away = {"status": "unavailable", "database": "away", "roles": {}}
+            return JSONResponse(away, HTTPStatus.SERVICE_UNAVAILABLE)
+        silent = [role for role, state in sight.roles.items() if state != "up"]
+        return JSONResponse({"status": "degraded" if silent else "ok", "database": "up", "roles": sight.roles})
 
     @app.get("/metrics", tags=["operation"], summary="Prometheus text format")
     def metrics() -> Response:
