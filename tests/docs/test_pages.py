@@ -70,3 +70,11 @@ def test_no_page_names_a_path_of_the_machine_it_was_written_on() -> None:
         if found not in _ALLOWED_PATHS
     }
     assert found == set()
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    decisions = sorted((ROOT / "deploy" / "docs" / "adr").glob("*.md"))
+    numbers = [int(path.name[:4]) for path in decisions]
+    assert numbers == list(range(1, len(numbers) + 1))
+    for path, number in zip(decisions, numbers, strict=True):
+        assert path.read_text(encoding="utf-8").startswith(f"# {number}. "), path.name
