@@ -18,7 +18,7 @@ from operators.domain.messages import ChangeState, Image, Presence, Region
 from operators.domain.reasons import ReasonCode
 from operators.report.content import FindingGroup, ReportContent
 from operators.report.page import ALARM, DRAFT_MARK
-from operators.report.typeface import BOLD, font_runs
+from operators.report.typeface import BOLD, REGULAR, font_runs
 
 OUTLINE_COLOURS = {
     ChangeState.NEW: "#FF6B5E",
@@ -32,6 +32,7 @@ OUTLINE_COLOURS = {
 _LONGEST_SIDE_PX = 1024
 _JPEG_QUALITY = 92
 _MOST_OUTLINES = 10
+_NOWHERE_FROM_SHARE = 0.5
 _FEW_OUTLINES = 6
 _TAG_PT = 11.0
 _CAPTION_PT = 8.5
@@ -52,13 +53,18 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One image as the page shows it: an 8-bit JPEG, the size of the frame it was made of, caption and outlines."""
+    """One image as the page shows it: an 8-bit JPEG, the size of the frame it was made of, caption and outlines.
+
+    `unfocused` are the numbers of findings whose evidence is spread over half of the image or more: an outline there
+    would claim a place that the model does not name.
+    """
 
     jpeg: bytes
     columns: int
     rows: int
     caption: str
     outlines: tuple[Outline, ...]
+    unfocused: tuple[int, ...] = ()
 
 
 def view_of(image: Image, caption: str, outlines: Sequence[Outline]) -> View:
@@ -73,13 +79,20 @@ def view_of(image: Image, caption: str, outlines: Sequence[Outline]) -> View:
         raise PermanentError(ReasonCode.SPOOL_FILE_MISSING) from exc
     except PixelError as exc:
         raise PermanentError(ReasonCode.DECODE_FAILED, kind=exc.code.value) from exc
+    shown = tuple(one for one in outlines if one.region.frame_number == frame_number)
+    spread = tuple(one for one in shown if _share(one.region, frame.columns * frame.rows) >= _NOWHERE_FROM_SHARE)
     return View(
         jpeg=_jpeg(frame.pixels),
         columns=frame.columns,
         rows=frame.rows,
         caption=caption,
-        outlines=tuple(one for one in outlines if one.region.frame_number == frame_number),
+        outlines=tuple(one for one in shown if one not in spread),
+        unfocused=tuple(one.number for one in spread),
     )
+
+
+def _share(region: Region, frame_px: int) -> float:
+    return (region.right_px - region.left_px) * (region.bottom_px - region.top_px) / frame_px
 
 
 def current_outlines(content: ReportContent) -> list[Outline]:
@@ -152,6 +165,7 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
         x_pt, y_pt = left_pt + (width_pt - shown_width_pt) / 2, (room_pt - shown_height_pt) / 2
         self.canv.drawImage(ImageReader(BytesIO(view.jpeg)), x_pt, y_pt, width=shown_width_pt, height=shown_height_pt)
         self._draw_caption(view.caption, left_pt)
+        self._draw_unfocused(view.unfocused, left_pt + width_pt)
         taken: list[tuple[float, float]] = []
         for outline in view.outlines:
             self._draw_outline(outline, (x_pt, y_pt + shown_height_pt), scale, taken)
@@ -172,6 +186,13 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
             writer.setFont(font, _CAPTION_PT)
             writer.textOut(part)
         self.canv.drawText(writer)
+
+    def _draw_unfocused(self, numbers: tuple[int, ...], right_pt: float) -> None:
+        if numbers:
+            self.canv.setFillColor(HexColor("#5A5A5A"))
+            self.canv.setFont(REGULAR, _CAPTION_PT - 1)
+            text = f"no one place: {', '.join(map(str, numbers))}"
+            self.canv.drawRightString(right_pt, self.height - _CAPTION_PT, text)
 
     def _draw_outline(
         self, outline: Outline, corner_pt: tuple[float, float], scale: float, taken: list[tuple[float, float]]

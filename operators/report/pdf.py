@@ -49,7 +49,8 @@ _FIGURE_SHARE = 0.40
 _LIMITS = (
     "A model answered, for each finding of a fixed list, how probable it is that the finding can be seen on one "
     "image of each study; it read no other image, no report and no clinical information. An outline is where the "
-    "model looked for its answer, not the border of a lesion, and it measures nothing. A change is stated only when "
+    "model looked for its answer, not the border of a lesion, and it measures nothing; an answer drawn from all over "
+    "the image has no one place and no outline. A change is stated only when "
     "exchanging the two images turns the answer round; what does not, or is not clear enough, is undetermined. A "
     "finding that is not listed was not looked for."
 )

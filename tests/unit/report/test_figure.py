@@ -51,3 +51,13 @@ def test_image_that_cannot_be_decoded_is_named_as_such(tmp_path: Path) -> None:
     with pytest.raises(PermanentError) as caught:
         view_of(image, "Current", [])
     assert caught.value.code is ReasonCode.DECODE_FAILED
+
+
+def test_evidence_from_all_over_the_image_is_not_outlined_but_named(tmp_path: Path) -> None:
+    image = comparison(tmp_path).current_image
+    outlines = current_outlines(content_of(comparison(tmp_path)))
+    rows, columns = image.header.rows or 0, image.header.columns or 0
+    wide = replace(outlines[0].region, left_px=0.0, top_px=0.0, right_px=float(columns), bottom_px=rows * 0.6)
+    view = view_of(image, "Current", [replace(outlines[0], region=wide), *outlines[1:]])
+    assert view.unfocused == (outlines[0].number,)
+    assert view.outlines == tuple(outlines[1:])
