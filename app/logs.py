@@ -41,8 +41,10 @@ class JsonLines(logging.Formatter):
 
 
 def _library(record: logging.LogRecord) -> str:
-    """Text of a library's record without its arguments, which may be identifiers."""
-    return str(record.msg) if record.args else record.getMessage()[:200]
+    """Text of a library's record without its arguments, which may be identifiers; uvicorn's are addresses."""
+    if record.args and not record.name.startswith("uvicorn"):
+        return str(record.msg)
+    return record.getMessage()[:200]
 
 
 def configure(level: str = "INFO") -> None:

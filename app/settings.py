@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import TypeAdapter
 
-from app.settings_source import PREFIX, build, overlay
+from app.settings_source import PREFIX, build, overlay, secret_in
 from app.web.config import WebConfig
 from app.work_config import WorkConfig
 from operators.assemble.config import AssembleConfig
@@ -35,6 +35,7 @@ SOFTWARE_VERSION = "0.1.0"
 
 _SAYING = ("node", "encode", "compare", "report")
 """Sections that can change what a draft says: their digest enters its identity."""
+_DERIVED = (("report", "configuration_digest"), ("notify", "enabled"), ("pacs", "enabled"))
 
 
 class DeliverMode(StrEnum):
@@ -111,8 +112,11 @@ class Settings:
         return digest(*parts)
 
     def _saying(self) -> tuple[object, ...]:
-        node = replace(self.node, state_dir=Path("-"))
-        return tuple(node if name == "node" else getattr(self, name) for name in _SAYING)
+        without = {
+            "node": replace(self.node, state_dir=Path("-")),
+            "report": replace(self.report, configuration_digest=""),
+        }
+        return tuple(without.get(name, getattr(self, name)) for name in _SAYING)
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -124,16 +128,30 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     section = _read(path or DEFAULT_FILE, required=path is not None)
     plain = overlay(section, {name: value for name, value in environment.items() if name.startswith(PREFIX)}, Settings)
     plain["deliver"] = _mode(plain.get("deliver", DeliverMode.DRAFT.value))
-    if "database_url" in plain:
-        raise ConfigError("interval.database_url: the database is given by the environment variable DATABASE_URL")
+    _refuse_derived(plain)
     settings = build(Settings, plain)
     return replace(
         settings,
-        database_url=environment.get("DATABASE_URL", ""),
+        database_url=_database_url(environment),
         report=replace(settings.report, configuration_digest=settings.configuration_digest),
         notify=replace(settings.notify, enabled=settings.deliver is DeliverMode.DRAFT),
         pacs=replace(settings.pacs, enabled=settings.deliver is DeliverMode.DRAFT),
     )
+
+
+def _database_url(environment: Mapping[str, str]) -> str:
+    if "DATABASE_URL_FILE" in environment and not environment.get("DATABASE_URL"):
+        return secret_in("DATABASE_URL_FILE", environment["DATABASE_URL_FILE"])
+    return environment.get("DATABASE_URL", "")
+
+
+def _refuse_derived(plain: Mapping[str, Any]) -> None:
+    """Refuse what the node works out by itself."""
+    if "database_url" in plain:
+        raise ConfigError("interval.database_url: the database is given by the environment variable DATABASE_URL")
+    for section, key in _DERIVED:
+        if isinstance(plain.get(section), Mapping) and key in plain[section]:
+            raise ConfigError(f"interval.{section}.{key}: there is no such setting")
 
 
 def child_environment(database_url: str) -> dict[str, str]:

@@ -49,7 +49,7 @@ def _put(merged: dict[str, Any], name: str, value: str, known: type) -> None:
     keys = name.removeprefix(PREFIX).lower().split("__")
     if name.endswith(_FILE) and not _knows(known, keys):
         keys[-1] = keys[-1].removesuffix(_FILE.lower())
-        value = _secret(name, value)
+        value = secret_in(name, value)
     if not _knows(known, keys):
         raise ConfigError(f"{name}: there is no such setting")
     target = merged
@@ -58,7 +58,8 @@ def _put(merged: dict[str, Any], name: str, value: str, known: type) -> None:
     target[keys[-1]] = _scalar(value)
 
 
-def _secret(name: str, path: str) -> str:
+def secret_in(name: str, path: str) -> str:
+    """Return the text of the file that a variable names. Raises ConfigError naming the variable."""
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as exc:
