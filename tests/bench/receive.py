@@ -74,7 +74,7 @@ class TunedStorescp(Storescp):
         return ["env", f"TCP_NODELAY={self.nodelay}", *super().command()]
 
 
-def receive(rounds: int = _ROUNDS) -> tuple[Metric, ...]:
+def receive_ct(rounds: int = _ROUNDS) -> list[Metric]:
     """Return the rates in instances per second: `receive_ct` first, beside Orthanc; then the others."""
     with tempfile.TemporaryDirectory(prefix="interval-bench-") as name:
         folder = Path(name)
@@ -82,11 +82,11 @@ def receive(rounds: int = _ROUNDS) -> tuple[Metric, ...]:
         batches = _slices(folder / "ct")
         tuned = _rates(folder / "tuned", batches, _NODELAY, rounds)
         plain = _rates(folder / "plain", batches, _NAGLE, rounds)
-    return (
+    return [
         _metric("receive_ct", tuned, "orthanc"),
         _metric("receive_ct_dcmtk", tuned, "storescp"),
         _metric("receive_ct_nagle", plain, "orthanc"),
-    )
+    ]
 
 
 def _metric(name: str, rates: dict[str, float], baseline: str) -> Metric:
@@ -236,5 +236,5 @@ def _closing(pool: Pool, node: RunningReceiver) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for metric in receive():
+    for metric in receive_ct():
         print(asdict(metric))
