@@ -32,7 +32,7 @@ class Node(PeerProcess):
         self.web_port = free_port()
         self.state_dir = folder / "state"
         self.config_path = folder / "interval.yaml"
-        self._settings = settings
+        self.settings = settings
         self.token = str(settings.get("web", {}).get("token", TOKEN))
 
     @property
@@ -90,7 +90,7 @@ class Node(PeerProcess):
             "web": {"port": self.web_port, "token": self.token},
         }
         merged: dict[str, Any] = {name: dict(values) for name, values in defaults.items()}
-        for name, values in self._settings.items():
+        for name, values in self.settings.items():
             merged[name] = {**merged.get(name, {}), **values} if isinstance(values, Mapping) else values
         return merged
 
