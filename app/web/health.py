@@ -21,7 +21,7 @@ _COUNTERS = "SELECT name, label, value FROM counters ORDER BY name, label"
 _REFUSALS = "SELECT calling_ae, reason, sum(times) AS times FROM refusals GROUP BY calling_ae, reason ORDER BY 1, 2"
 _OUTBOX = """
 SELECT destination, state, count(*) AS documents,
-       coalesce(extract(epoch FROM now() - min(created_at)) FILTER (WHERE state = 'waiting'), 0)::float8 AS oldest_s
+       coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')), 0)::float8 AS oldest_s
 FROM outbox GROUP BY destination, state ORDER BY 1, 2"""
 _BEATS = (
     "SELECT role, extract(epoch FROM now() - max(beat_at))::float8 AS silent_s FROM role_beats GROUP BY role ORDER BY 1"
