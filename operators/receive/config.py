@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from operators.domain.errors import ConfigError
 
 ANY_AE = "*"
+_MOST_ASSOCIATIONS = 200  # one process may hold them all, and select() knows 1024 descriptors
 _AE_MAX_CHARS = 16  # PS3.5 table 6.2-1, VR AE
 
 
@@ -67,7 +68,7 @@ class ReceiveConfig:
     called_ae_titles: tuple[str, ...] = ()
     processes: int = 2
     maximum_associations: int = 64
-    maximum_pdu_bytes: int = 1_048_576
+    maximum_pdu_bytes: int = 131_072
     network_timeout_s: float = 60.0
     negotiation_timeout_s: float = 30.0
     database_wait_s: float = 5.0
@@ -80,8 +81,9 @@ class ReceiveConfig:
         for title in (self.ae_title, *self.calling_ae_titles, *self.called_ae_titles):
             if not _is_ae_title(title):
                 raise ConfigError("receive: an AE title has 1 to 16 characters, not only spaces, no backslash")
-        if self.processes < 1 or self.maximum_associations < 1:
-            raise ConfigError("receive: processes and maximum_associations must be at least 1")
+        if not (1 <= self.processes <= 64 and 1 <= self.maximum_associations <= _MOST_ASSOCIATIONS):
+            limits = f"processes must lie between 1 and 64, maximum_associations between 1 and {_MOST_ASSOCIATIONS}"
+            raise ConfigError(f"receive: {limits}")
         if self.maximum_pdu_bytes and not 4096 <= self.maximum_pdu_bytes <= 2**24:
             raise ConfigError("receive: maximum_pdu_bytes must be 0 (no limit) or lie between 4096 and 16777216")
         times_s = (self.network_timeout_s, self.negotiation_timeout_s, self.database_wait_s, self.tick_s)

@@ -145,7 +145,10 @@ class Incoming:
             status = self.store(self.part, self.request)
         except Exception as exc:  # noqa: BLE001 - the boundary of this process: a defect must not look like success
             logger.error("store.defect", extra={"kind": type(exc).__name__})  # noqa: TRY400 - no values in logs
-            self.part.close()
+            if self.part.is_kept:
+                self.part.close()
+            else:
+                self.part.discard()
             status = StoreStatus.NODE_DEFECT
         return int(status), COMMENTS.get(status, "")
 

@@ -77,7 +77,8 @@ class Storer:
         except BadObjectError as error:
             return self._refuse(part, request, _STATUS_OF_DEFECT[error.defect])
         except TransientError as error:
-            return self._refuse(part, request, StoreStatus.OUT_OF_RESOURCES, code=error.code.value)
+            # Not counted: that would wait for the database once more before the sender hears of it.
+            return self._refuse(part, request, StoreStatus.OUT_OF_RESOURCES, counted=False, code=error.code.value)
         except OSError as exc:
             name = errno.errorcode.get(exc.errno or 0, type(exc).__name__)
             return self._refuse(part, request, StoreStatus.OUT_OF_RESOURCES, error=name)
@@ -140,12 +141,15 @@ class Storer:
         )
         return StoreOutcome(status=StoreStatus.SUCCESS, stored=stored)
 
-    def _refuse(self, part: PartFile, request: StoreRequest, status: StoreStatus, **facts: str) -> StoreOutcome:
+    def _refuse(
+        self, part: PartFile, request: StoreRequest, status: StoreStatus, *, counted: bool = True, **facts: str
+    ) -> StoreOutcome:
         if not part.is_kept:
             part.discard()
         said = {"status": f"{status:04X}", "calling_ae": request.calling_ae, "sop_class": request.sop_class_uid}
         logger.warning("object.refused", extra={**said, **facts})
-        self._count(REFUSED, f"{status:04X}")
+        if counted:
+            self._count(REFUSED, f"{status:04X}")
         return StoreOutcome(status=status)
 
     def _count(self, name: str, label: str = "") -> None:

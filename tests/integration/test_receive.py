@@ -14,6 +14,8 @@ import psycopg
 import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 from app.migrate import migrate
 from app.postgres import EmbeddedPostgres
@@ -484,3 +486,59 @@ def test_parallel_associations_of_one_study_open_one_revision(tmp_path: Path, da
 
     assert [row["revision"] for row in rows(pool, _STUDIES)] == [1]
     assert len(rows(pool, "SELECT 1 FROM instances")) == len(node.files()) == 32
+
+
+def test_a_peer_that_falls_silent_within_a_pdu_is_let_go(tmp_path: Path, database_url: str) -> None:
+    impatient = config(network_timeout_s=0.3, negotiation_timeout_s=0.5)
+    with (
+        RunningReceiver(tmp_path, database_url, impatient) as node,
+        socket.create_connection((LOOPBACK, node.receiver.port), timeout=20.0) as peer,
+    ):
+        peer.sendall(b"\x01\x00\x00\x00\x10\x00")  # an A-ASSOCIATE-RQ of 4096 bytes that never come
+
+        assert peer.recv(100) == b""
+
+
+def test_an_idle_association_is_aborted(tmp_path: Path, database_url: str) -> None:
+    with RunningReceiver(tmp_path, database_url, config(network_timeout_s=0.5)) as node:
+        ae = AE("IDLE")
+        ae.add_requested_context(Verification)
+        association = ae.associate(LOOPBACK, node.receiver.port, ae_title="INTERVAL")
+        assert association.is_established
+
+        assert wait_until(lambda: bool(association.is_aborted), 10.0)
+
+
+def test_a_data_pdu_that_is_none_ends_the_association_and_nothing_else(node: RunningReceiver) -> None:
+    ae = AE("BROKEN")
+    ae.add_requested_context(Verification)
+    association = ae.associate(LOOPBACK, node.receiver.port, ae_title="INTERVAL")
+    association.dul.socket.socket.sendall(b"\x04\x00\x00\x00\x00\x08\x00\x00\xff\xff\x01\x03xx")
+
+    assert wait_until(lambda: bool(association.is_aborted), 10.0)
+    assert echoscu(node.peer())
+
+
+@pytest.mark.parametrize("moment_s", [0.05, 0.2, 0.5])
+def test_what_was_acknowledged_survives_a_kill_at_any_moment(
+    moment_s: float, tmp_path: Path, database_url: str, pool: Pool
+) -> None:
+    slices = [ct_slice(seed="kill", instance_number=one, size_px=256) for one in range(60)]
+    paths = [save(ds, tmp_path / f"{number}.dcm") for number, ds in enumerate(slices)]
+    with RunningReceiver(tmp_path, database_url, config()) as node:
+        assert wait_until(lambda: echoscu(node.peer()), 10.0)
+        with ThreadPoolExecutor(1) as sender:
+            sending = sender.submit(storescu, paths, node.peer())
+            time.sleep(moment_s)
+            os.kill(node.receiver.pids()[0], signal.SIGKILL)
+            outcome = sending.result()
+
+        stored = {row["instance_uid"]: row["path"] for row in rows(pool, "SELECT instance_uid, path FROM instances")}
+        for file in outcome.files:
+            if file.status == 0x0000:
+                uid = str(pydicom.dcmread(file.path, stop_before_pixels=True).SOPInstanceUID)
+                assert data_set_of(node.spool_root / stored[uid]) == data_set_of(file.path)
+        assert wait_until(lambda: storescu(paths, node.peer()).all_stored, 20.0)
+
+    assert len(rows(pool, "SELECT 1 FROM instances")) == 60
+    assert [row["revision"] for row in rows(pool, _STUDIES)] == [1]

@@ -18,6 +18,7 @@ from operators.receive.config import ReceiveConfig, SpoolConfig, TlsConfig
         {"called_ae_titles": ("Ä",)},
         {"processes": 0},
         {"maximum_associations": 0},
+        {"maximum_associations": 201},
         {"maximum_pdu_bytes": 100},
         {"network_timeout_s": 0.0},
         {"tick_s": -1.0},
