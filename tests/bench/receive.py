@@ -74,7 +74,7 @@ class TunedStorescp(Storescp):
         return ["env", f"TCP_NODELAY={self.nodelay}", *super().command()]
 
 
-def receive_ct(rounds: int = _ROUNDS) -> list[Metric]:
+def receive(rounds: int = _ROUNDS) -> list[Metric]:
     """Return the rates in instances per second: `receive_ct` first, beside Orthanc; then the others."""
     with tempfile.TemporaryDirectory(prefix="interval-bench-") as name:
         folder = Path(name)
@@ -236,5 +236,5 @@ def _closing(pool: Pool, node: RunningReceiver) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for metric in receive_ct():
+    for metric in receive():
         print(asdict(metric))
