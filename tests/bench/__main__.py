@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench.overhead import overhead
-from tests.bench.receive import receive_ct
+from tests.bench.receive import receive
 from tests.bench.result import Metric, write_result
 from tests.support.peers import require_or_exit
 
 BENCHMARKS: dict[str, Callable[[], Sequence[Metric]]] = {
-    "receive_ct": receive_ct,
+    "receive_ct": receive,
     "overhead_s": lambda: [overhead()],
 }
 
