@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models.encoder.result import ExitCode, write_rows
+from models.shared.checkpoints import CheckpointError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,9 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.MISSING_PREREQUISITE
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Mapping[str, object]] = []
-    for row in measure_parity(options.fixtures, tuple(options.path or ("torch", "onnx"))):
-        print(f"{row.status:5} {row.path:6} {row.file} {row.max_error} {row.reason}", file=sys.stderr)
-        rows.append(asdict(row))
+    try:
+        for row in measure_parity(options.fixtures, tuple(options.path or ("torch", "onnx"))):
+            print(f"{row.status:5} {row.path:6} {row.file} {row.max_error} {row.reason}", file=sys.stderr)
+            rows.append(asdict(row))
+    except CheckpointError as exc:
+        print(exc, file=sys.stderr)
+        return ExitCode.REFUSED_INPUT
     ok = all(row["status"] != "fail" for row in rows)
     print(write_rows(options.out, command="parity", ok=ok, metrics=rows, artifacts={}))
     return ExitCode.PASSED if ok else ExitCode.CRITERION_FAILED

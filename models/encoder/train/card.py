@@ -107,7 +107,8 @@ Input {recipe.input_side_px} x {recipe.input_side_px} px, aspect ratio ignored, 
 EfficientNet-Lite0 (ImageNet), frozen; features of blocks 7, 10 and 14 on a {recipe.grid_side} x {recipe.grid_side} grid,
 standardised, projected to {recipe.token_width}. Reader: MedReCo condition fusion, {recipe.layers} layers,
 {recipe.heads} heads, one expert, W_f, abnormality head. Loss: abnormality cross-entropy + {recipe.contrastive_weight} x
-supervised contrastive per entity. AdamW, peak rate {recipe.learning_rate}, {recipe.epochs} epochs, batch {recipe.batch}.
+supervised contrastive per entity. Per film {recipe.variants} variations (turn, scale, shift, contrast, brightness, gamma, noise; never mirrored), feature
+noise {recipe.feature_noise}, {recipe.token_drop:.0%} of the tokens hidden at random. AdamW, peak rate {recipe.learning_rate}, {recipe.epochs} epochs, batch {recipe.batch}.
 Calibration (Platt) and cuts from {recipe.folds}-fold cross-fitted logits of training patients. Seed and versions: see
 `configs/metadata.json`; reproduce with `make train`.
 

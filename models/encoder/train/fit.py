@@ -18,6 +18,7 @@ from models.encoder.train.recipe import Recipe
 _SMALLEST_SCALE = 1e-3  # of a channel that hardly varies
 _WARM_UP_SHARE = 0.15
 _READ_BATCH = 64
+_HIDDEN_LOG_WEIGHT = -1e4
 
 
 class Heads(NamedTuple):
@@ -28,7 +29,10 @@ class Heads(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Features (m, n, c) float16 and truth (m, e) bool of m films; `entity_rows` (e,) int64 are the entities' rows."""
+    """Features (m, 1 + v, n, c) float16 and truth (m, e) bool of m films; `entity_rows` (e,) int64 are the rows.
+
+    The first of the 1 + v feature maps is the film as it is, the others are variations of it.
+    """
 
     features: Tensor
     truth: Tensor
@@ -80,7 +84,7 @@ def fit_heads(
     for epoch in range(recipe.epochs):
         total = 0.0
         for batch in torch.randperm(len(examples.features)).split(recipe.batch)[:batches]:
-            loss = batch_loss(recipe, heads, examples.pick(batch))
+            loss = batch_loss(recipe, heads, draw_variants(examples.pick(batch)))
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, recipe.gradient_norm)
@@ -92,12 +96,23 @@ def fit_heads(
     return heads
 
 
+def draw_variants(batch: Examples) -> Examples:
+    """Keep one feature map per film, drawn at random, as the only one."""
+    films, count = batch.features.shape[:2]
+    drawn = batch.features[torch.arange(films), torch.randint(count, (films,))]
+    return Examples(drawn.unsqueeze(1), batch.truth, batch.entity_rows)
+
+
 def batch_loss(recipe: Recipe, heads: Heads, batch: Examples) -> Tensor:
     """Abnormality cross-entropy plus, per entity, a contrastive loss that pulls films of equal presence together.
 
     Films with the entity and films without it carry half of the contrastive weight each, however rare the entity is.
     """
-    readings = _read(heads, batch.features, batch.entity_rows)
+    features = batch.features[:, 0].float()
+    spread = recipe.feature_noise * heads.project.scale
+    features = features + spread * (torch.randn(features.shape) + torch.randn(len(features), 1, features.shape[-1]))
+    hidden = torch.rand(features.shape[:2]) < recipe.token_drop
+    readings = _read(heads, features, batch.entity_rows, hidden * _HIDDEN_LOG_WEIGHT)
     truth = batch.truth.float()
     presence = functional.binary_cross_entropy_with_logits(readings.logits, truth)
     embeddings = readings.embeddings.transpose(0, 1)
@@ -111,20 +126,20 @@ def batch_loss(recipe: Recipe, heads: Heads, batch: Examples) -> Tensor:
 
 
 def read_all(heads: Heads, examples: Examples) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (m, e), embeddings (m, e, D) and mean tokens (m, d) of unit length of all films of `examples`."""
+    """Logits (m, e), embeddings (m, e, D) and mean tokens (m, d) of unit length of all films, each as it is."""
     logits, embeddings, plain = [], [], []
     with torch.inference_mode():
         for features in examples.features.split(_READ_BATCH):
-            readings = _read(heads, features, examples.entity_rows)
+            films = features[:, 0].float()
+            readings = _read(heads, films, examples.entity_rows, torch.zeros(films.shape[:2]))
             logits.append(readings.logits)
             embeddings.append(readings.embeddings)
-            plain.append(functional.normalize(heads.project(features.float()).mean(dim=1), dim=-1))
+            plain.append(functional.normalize(heads.project(films).mean(dim=1), dim=-1))
     return torch.cat(logits), torch.cat(embeddings), torch.cat(plain)
 
 
-def _read(heads: Heads, features: Tensor, entity_rows: Tensor) -> Readings:
-    tokens = heads.project(features.float())
-    readings: Readings = heads.reader(tokens, entity_rows, torch.zeros(tokens.shape[:2]), 0)
+def _read(heads: Heads, features: Tensor, entity_rows: Tensor, token_log_weight: Tensor) -> Readings:
+    readings: Readings = heads.reader(heads.project(features), entity_rows, token_log_weight, 0)
     return readings
 
 

@@ -109,7 +109,7 @@ def prepare(data: Path, trunk: EfficientNetLite0, *, recipe: Recipe, seed: int) 
     if not enough.size:
         raise DataError(DataErrorCode.TOO_FEW_LABELS, "every entity of the label map")
     entities = tuple(load_vocabulary().entity(rules[column].index) for column in enough)
-    features = trunk_features(trunk, data, films, side_px=recipe.input_side_px, progress=_report_features)
+    features = trunk_features(trunk, data, films, recipe=recipe, seed=seed, varied=(~is_test).tolist())
     return TrainingSet(
         films=films,
         entities=entities,
@@ -216,8 +216,3 @@ def _never_trained(training_set: TrainingSet) -> list[Rejected]:
         for rule, count in zip(rules, positives, strict=True)
         if rule.index not in trained
     ]
-
-
-def _report_features(done: int, total: int) -> None:
-    if done % 160 == 0 or done == total:
-        logger.info("train.features", extra={"done": done, "of": total})

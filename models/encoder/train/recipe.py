@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Sizes and schedule. Shares and weights are fractions; `learning_rate` is the peak of a one-cycle schedule."""
+    """Sizes and schedule. Shares and weights are fractions; `learning_rate` is the peak of a one-cycle schedule.
+
+    `token_drop` is the chance that a token is hidden from the reader in training; `feature_noise` is in standard
+    deviations of each feature, drawn once per film and once per token.
+    """
 
     name: str = "interval-cxr-small"
     version: str = "0.1.0"
@@ -19,7 +23,10 @@ class Recipe:
     heads: int = 8
     inner: int = 128
     dropout: float = 0.25
+    token_drop: float = 0.3
+    feature_noise: float = 0.3
     query_scale: float = 0.5
+    variants: int = 3
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 1e-3

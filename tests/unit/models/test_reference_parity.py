@@ -30,6 +30,22 @@ def test_torch_agrees_with_reference(file: str, torch_rows: dict[str, dict[str, 
     assert row["status"] == "pass", row
 
 
+@pytest.mark.parametrize(
+    ("key", "changed", "code"),
+    [
+        (b"fusion_module.norm.weight", b"fusion_module.norm.weighx", "missing-key"),
+        (b"rank_classifier.3.bias", b"rank_classifieR.3.bias", "unknown-key"),
+    ],
+)
+def test_a_checkpoint_with_a_wrong_key_is_refused(key: bytes, changed: bytes, code: str, tmp_path: Path) -> None:
+    content = (FIXTURES / "retrieval.safetensors").read_bytes()
+    assert content.count(b'"' + key + b'"') == 1
+    (tmp_path / "retrieval.safetensors").write_bytes(content.replace(b'"' + key + b'"', b'"' + changed + b'"'))
+    done = run_training_module("models.encoder.parity", "--fixtures", str(tmp_path), "--out", str(tmp_path))
+    assert done.returncode == 4, done.stderr
+    assert code in done.stderr
+
+
 def test_parity_without_fixtures_names_what_is_missing(tmp_path: Path) -> None:
     done = run_training_module("models.encoder.parity", "--fixtures", str(tmp_path), "--out", str(tmp_path))
     assert done.returncode == 3
