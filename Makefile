@@ -14,7 +14,7 @@ TRAIN  = $(VENV)-train/bin/python
 export PYTHONPATH := $(CURDIR)
 export HOLOSCAN_LOG_LEVEL ?= ERROR
 
-.PHONY: help demo test check run bench chaos train evaluate setup setup-dev peers format clean
+.PHONY: help demo test check run bench chaos train evaluate parity setup setup-dev peers format clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -41,7 +41,7 @@ peers: ## install the real peers of demo and tests (Orthanc, dcmtk, ...) from th
 	@sh deploy/setup/peers.sh
 
 demo: peers $(VENV)/.dev ## the main job on real images against a real PACS, database and RIS
-	$(RUN) -m deploy.demo --out $(or $(OUT),build/demo)
+	$(RUN) -m deploy.demo --out $(or $(OUT),build/demo) $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev ## all tests; those whose peers are missing say so
 	-@sh deploy/setup/peers.sh
@@ -68,6 +68,9 @@ chaos: peers $(VENV)/.dev ## N processes killed at random moments of a ten-study
 
 train: $(VENV)-train/.installed ## train the bundle on DATA
 	$(TRAIN) -m models.encoder.train --data $(DATA) --out $(or $(OUT),build/train) --seed $(SEED)
+
+parity: $(VENV)-train/.installed ## compare the nets and their ONNX with the reference's numbers in FIXTURES
+	$(TRAIN) -m models.encoder.parity --fixtures $(FIXTURES) --out $(or $(OUT),build/parity)
 
 evaluate: $(VENV)-train/.installed ## judge BUNDLE on DATA
 	$(TRAIN) -m models.encoder.evaluate --data $(DATA) --bundle $(BUNDLE) --out $(or $(OUT),build/evaluate)
