@@ -1,4 +1,7 @@
-"""Log records to one JSON object a line on stderr: the event's name, the time, and the keyed facts given with it."""
+"""Log records to one JSON object a line on stderr: the event's name, the time, and the keyed facts given with it.
+
+Of other people's libraries only the fixed text is printed: their arguments, extras and exceptions may hold identifiers.
+"""
 
 import json
 import logging
@@ -8,19 +11,20 @@ from datetime import UTC, datetime
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_OURS = ("app", "operators", "models")
 _QUIET = (
     "pynetdicom",
     "dicomweb_client",
-    "procrastinate",
     "psycopg.pool",
     "httpx",
     "urllib3",
     "hl7apy",
     "uvicorn.access",
     "highdicom",
-    "pydicom",
 )
-"""Libraries that log requests, identifiers or whole jobs: warnings of theirs only, and never their arguments."""
+"""Libraries that log requests and identifiers: errors of theirs only, and never their arguments."""
+_SILENT = ("procrastinate", "pydicom")
+"""Libraries whose very texts hold a job's arguments or the value they object to."""
 
 
 class JsonLines(logging.Formatter):
@@ -32,11 +36,12 @@ class JsonLines(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage()
-            if record.name.split(".")[0] in ("app", "operators", "models")
-            else _library(record),
         }
-        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
+        if record.name.split(".")[0] in _OURS:
+            line["event"] = record.getMessage()
+            line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
+        else:
+            line["event"] = _library(record)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -56,5 +61,6 @@ def configure(level: str = "INFO") -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it prints the value it objects to
-    warnings.simplefilter("ignore")  # so do its warnings
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore")  # pydicom's, too, print values
