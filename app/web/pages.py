@@ -10,14 +10,17 @@ from fastapi.templating import Jinja2Templates
 
 from app.overview import STATES, Overview
 from app.web.access import require_session, rooms_of, signed_in
+from app.web.showing import nearest, shown_day, shown_name
 from app.web.signin import COOKIE, SESSION
 from operators.domain.messages import ChangeState
 
 router = APIRouter(include_in_schema=False)
 _templates = Jinja2Templates(directory=FilePath(__file__).parent / "templates")
+_templates.env.filters |= {"person": shown_name, "day": shown_day}
 
 Uid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
 _PAGE = 50
+_SIMILAR_SHOWN = 3
 _ORDER = tuple(ChangeState(name) for name in ("new", "worse", "resolved", "better", "stable", "undetermined", "absent"))
 
 
@@ -94,6 +97,7 @@ def study(request: Request, study_uid: Uid) -> Response:
         "detail": detail,
         "findings": sorted(findings, key=lambda finding: _ORDER.index(finding.state)),
         "names": {finding.entity.index: finding.entity.name for finding in findings},
+        "similar": nearest(detail.similar, _SIMILAR_SHOWN),
         "viewer_url": rooms.viewer_url.replace("{study_uid}", study_uid) if rooms.viewer_url else "",
         "form_token": _form_token(request),
     }

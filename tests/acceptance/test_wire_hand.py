@@ -84,7 +84,7 @@ def test_health_and_metrics_answer_strangers_and_name_no_patient(wire: Wire) -> 
 
 def test_pages_show_studies_drafts_and_what_waits(wire: Wire, browser: httpx.Client) -> None:
     listed = browser.get("/").text
-    assert "Παπαδόπουλος Γιώργος" in listed
+    assert "Παπαδόπουλος, Γιώργος" in listed
     assert "The image claims a size that cannot be right" in listed
     page = browser.get(f"/studies/{wire.uid('greek')}").text
     assert "draft, not verified" in page
