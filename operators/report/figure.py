@@ -91,6 +91,17 @@ def view_of(image: Image, caption: str, outlines: Sequence[Outline]) -> View:
     )
 
 
+def runs(numbers: Sequence[int]) -> str:
+    """Return ascending numbers in few characters: 1, 3-5."""
+    ends: list[list[int]] = []
+    for number in numbers:
+        if ends and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ends)
+
+
 def _share(region: Region, frame_px: int) -> float:
     return (region.right_px - region.left_px) * (region.bottom_px - region.top_px) / frame_px
 
@@ -165,11 +176,11 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
         x_pt, y_pt = left_pt + (width_pt - shown_width_pt) / 2, (room_pt - shown_height_pt) / 2
         self.canv.drawImage(ImageReader(BytesIO(view.jpeg)), x_pt, y_pt, width=shown_width_pt, height=shown_height_pt)
         self._draw_caption(view.caption, left_pt)
-        self._draw_unfocused(view.unfocused, left_pt + width_pt)
         taken: list[tuple[float, float]] = []
         for outline in view.outlines:
             self._draw_outline(outline, (x_pt, y_pt + shown_height_pt), scale, taken)
         self._draw_mark(x_pt, y_pt)
+        self._draw_unfocused(view.unfocused, x_pt + shown_width_pt, y_pt)
 
     def _draw_mark(self, left_pt: float, bottom_pt: float) -> None:
         width_pt = stringWidth(DRAFT_MARK, BOLD, _MARK_PT) + 6
@@ -187,12 +198,16 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
             writer.textOut(part)
         self.canv.drawText(writer)
 
-    def _draw_unfocused(self, numbers: tuple[int, ...], right_pt: float) -> None:
-        if numbers:
-            self.canv.setFillColor(HexColor("#5A5A5A"))
-            self.canv.setFont(REGULAR, _CAPTION_PT - 1)
-            text = f"no one place: {', '.join(map(str, numbers))}"
-            self.canv.drawRightString(right_pt, self.height - _CAPTION_PT, text)
+    def _draw_unfocused(self, numbers: tuple[int, ...], right_pt: float, bottom_pt: float) -> None:
+        if not numbers:
+            return
+        text = f"no one place: {runs(numbers)}"
+        width_pt = stringWidth(text, REGULAR, _MARK_PT) + 6
+        self.canv.setFillColor(black)
+        self.canv.rect(right_pt - width_pt, bottom_pt, width_pt, _MARK_PT + 4, stroke=0, fill=1)
+        self.canv.setFillColor(white)
+        self.canv.setFont(REGULAR, _MARK_PT)
+        self.canv.drawString(right_pt - width_pt + 3, bottom_pt + 3.2, text)
 
     def _draw_outline(
         self, outline: Outline, corner_pt: tuple[float, float], scale: float, taken: list[tuple[float, float]]

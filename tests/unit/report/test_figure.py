@@ -7,7 +7,7 @@ from operators.domain.errors import PermanentError
 from operators.domain.messages import ChangeState, Comparison, Image
 from operators.domain.reasons import ReasonCode
 from operators.report.content import ReportContent, report_content
-from operators.report.figure import current_outlines, prior_outlines, view_of
+from operators.report.figure import current_outlines, prior_outlines, runs, view_of
 from operators.report.identity import DraftIdentity
 from tests.support.comparisons import comparison, finding, told
 from tests.support.drafts import NODE
@@ -61,3 +61,10 @@ def test_evidence_from_all_over_the_image_is_not_outlined_but_named(tmp_path: Pa
     view = view_of(image, "Current", [replace(outlines[0], region=wide), *outlines[1:]])
     assert view.unfocused == (outlines[0].number,)
     assert view.outlines == tuple(outlines[1:])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((), ""), ((1,), "1"), ((1, 2, 4), "1-2, 4"), ((1, 2, 3, 4, 5), "1-5"), ((2, 4), "2, 4")]
+)
+def test_numbers_in_a_row_are_written_as_a_run(numbers: tuple[int, ...], text: str) -> None:
+    assert runs(numbers) == text
