@@ -11,17 +11,18 @@ import contextlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import procrastinate
 from procrastinate.worker import Worker
 from psycopg import OperationalError
 from psycopg_pool import AsyncConnectionPool
 
-from app.desk import Desk
 from app.jobs import QUEUE, TASK, job_of
 from app.revisions import Revisions
 from operators.domain.database import CONNECTING, RECONNECT_TIMEOUT_S
 from operators.domain.errors import NodeError
+from operators.domain.messages import StudyJob
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,18 @@ _POOL_WAIT_S = 5.0
 _AWAY = (procrastinate.exceptions.ProcrastinateException, OperationalError, NodeError)
 
 
+class TakesJobs(Protocol):
+    """Where jobs go."""
+
+    def work(self, job: StudyJob) -> None:
+        """Return when the job has ended; called on a thread of its own."""
+        ...
+
+
 class JobWorker:
     """Runs jobs through a Desk until stopped; survives the database going away."""
 
-    def __init__(self, *, database_url: str, desk: Desk, revisions: Revisions, concurrency: int) -> None:
+    def __init__(self, *, database_url: str, desk: TakesJobs, revisions: Revisions, concurrency: int) -> None:
         self._database_url = database_url
         self._desk = desk
         self._revisions = revisions
