@@ -26,12 +26,15 @@ class AssembleStage:
     def __call__(self, stored: tuple[StoredInstance, ...]) -> tuple[StudyJob, ...]:
         """Close what is due; the jobs that were enqueued. A database that is away is waited out."""
         del stored  # the rows are the truth; an item only says that it is time to look
-        now_s = self._clock.monotonic_s()
-        if self._looked_at_s is not None and now_s - self._looked_at_s < self._config.check_every_s:
-            return ()
-        self._looked_at_s = now_s
+        if self._looked_at_s is not None:
+            since_s = self._clock.monotonic_s() - self._looked_at_s
+            if since_s < self._config.check_every_s:
+                return ()
         try:
             return self._close_due(self._clock.now())
         except NodeError as error:
             logger.warning("assemble.waits", extra={"code": error.code.value, "reason": error.sentence})
             return ()
+        finally:
+            # Counted from the end: the items that came while the database was waited for need no look of their own.
+            self._looked_at_s = self._clock.monotonic_s()

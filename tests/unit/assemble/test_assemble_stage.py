@@ -67,3 +67,21 @@ def test_a_database_that_is_away_is_waited_out(clock: TurnedClock, caplog: pytes
     clock.passed_s = 1.0
     assert stage(()) == (_JOB,)
     assert [record.message for record in caplog.records] == ["assemble.waits"]
+
+
+def test_what_came_while_the_database_was_waited_for_needs_no_look_of_its_own(clock: TurnedClock) -> None:
+    looked: list[float] = []
+
+    def close_due(now: datetime) -> tuple[StudyJob, ...]:
+        looked.append((now - _NOON).total_seconds())
+        clock.passed_s += 5.0  # a database that is away is waited for
+        raise TransientError(ReasonCode.DATABASE_AWAY)
+
+    stage = AssembleStage(close_due=close_due, clock=clock, config=AssembleConfig(check_every_s=0.5))
+
+    for _ in range(10):
+        stage(())
+    assert looked == [0.0]
+    clock.passed_s += 0.5
+    stage(())
+    assert looked == [0.0, 5.5]
