@@ -93,14 +93,14 @@ def _wait_for(house: House, study_uids: Iterable[str], tell: Telling) -> None:
     wanted, told = set(study_uids), -1
     ends_s = time.monotonic() + _LONGEST_S
     while True:
-        states = _states(house)
-        done = sum(states.get(uid) == "done" for uid in wanted)
+        states = {uid: state for uid, state in _states(house).items() if uid in wanted}
+        done = list(states.values()).count("done")
         if done != told:
             told = done
             tell(f"The node has read {done} of {len(wanted)}")
         if done == len(wanted):
             return
-        _refuse_end({uid: state for uid, state in states.items() if uid in wanted}, ends_s)
+        _refuse_end(house, states, ends_s)
         time.sleep(_POLL_S)
 
 
@@ -112,7 +112,7 @@ def _follow(house: House, study_uid: str, tell: Telling) -> None:
         if state and state != told:
             told = state
             tell(f"The study is {state}: {_STATES[state]}")
-        _refuse_end({study_uid: state}, ends_s)
+        _refuse_end(house, {study_uid: state}, ends_s)
         time.sleep(_POLL_S)
 
 
@@ -123,10 +123,12 @@ def _states(house: House) -> dict[str, str]:
         raise DemoFailedError(f"The node's API does not answer ({type(exc).__name__}).") from exc
 
 
-def _refuse_end(states: Mapping[str, str], ends_s: float) -> None:
-    stuck = sorted({state for state in states.values() if state in ENDED and state != "done"})
-    if stuck:
-        raise DemoFailedError(f"A study is {' and '.join(stuck)} instead of done.")
+def _refuse_end(house: House, states: Mapping[str, str], ends_s: float) -> None:
+    """Raise DemoFailedError for a study that ended otherwise than done, or when the time is over."""
+    for study_uid, state in states.items():
+        if state in ENDED and state != "done":
+            reason = house.node.get(f"/api/v1/studies/{study_uid}")["study"]["waits_for"]
+            raise DemoFailedError(f"A study is {state} instead of done: {reason}")
     if time.monotonic() > ends_s:
         raise DemoFailedError(f"Not done after {_LONGEST_S:.0f} s; states: {', '.join(sorted(set(states.values())))}.")
 
