@@ -214,7 +214,7 @@ class _OruWriter:
                 3: components(self._coded(what), *map(self._line, entity)),
                 4: str(sub_id),
                 5: self._coded(state),
-                9: numeric(finding.confidence, 3),
+                9: numeric(_sureness(finding), 3),
             }
 
 
@@ -229,6 +229,11 @@ def _state_code(finding: EntityFinding) -> Code | None:
     if finding.state is ChangeState.UNDETERMINED and finding.current is Presence.PRESENT:
         return presence_code(Presence.PRESENT.value)
     return None
+
+
+def _sureness(finding: EntityFinding) -> float:
+    """Probability of what OBX-5 states: of the change; of the presence where no change is stated (confidence 0)."""
+    return finding.current_prob if finding.state is ChangeState.UNDETERMINED else finding.confidence
 
 
 def _uid(what: str, uid: str) -> dict[int, str]:

@@ -118,7 +118,6 @@ def test_text_starts_with_the_notice_and_holds_every_sentence() -> None:
         (ChangeState.NEW, Presence.PRESENT, "7147002^New^SCT"),
         (ChangeState.RESOLVED, Presence.ABSENT, "723506003^Resolved^SCT"),
         (ChangeState.STABLE, Presence.PRESENT, "260388006^No change^SCT"),
-        (ChangeState.UNDETERMINED, Presence.PRESENT, "52101004^Present^SCT"),
     ],
 )
 def test_finding_is_the_question_and_its_state_the_answer(state: ChangeState, current: Presence, value: str) -> None:
@@ -126,6 +125,14 @@ def test_finding_is_the_question_and_its_state_the_answer(state: ChangeState, cu
 
     assert str(row[3]) == "36118008^Pneumothorax^SCT^E6^Pneumothorax in Pleura^99INTERVAL"
     assert (str(row[5]), str(row[9])) == (value, "0.875")
+
+
+def test_presence_that_is_no_stated_change_comes_with_its_own_probability() -> None:
+    finding = a_finding(state=ChangeState.UNDETERMINED, confidence=0.0)
+
+    (row,) = observations(parsed(a_draft(findings=(finding,))), "CWE")
+
+    assert (str(row[5]), str(row[9])) == ("52101004^Present^SCT", "0.910")
 
 
 @pytest.mark.parametrize(
