@@ -114,7 +114,7 @@ class PriorsConfig:
     rules
         Relevance rules; the first that serves the current study is followed.
     max_priors
-        Priors compared with at most.
+        Priors chosen and fetched at most; the first of them that can be read is compared with.
     trust_missing_issuer
         Whether a study is taken for the same patient's where only one side names the issuer of the patient ID. Even
         then birth dates must be there and agree.

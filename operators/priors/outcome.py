@@ -47,7 +47,7 @@ def no_rule(modalities: Sequence[str]) -> tuple[PriorOutcome, str]:
 
 
 def _found(chosen: int, codes: Sequence[DecisionCode]) -> str:
-    head = "One prior is compared with" if chosen == 1 else f"{chosen} priors are compared with"
+    head = "One prior was chosen" if chosen == 1 else f"{chosen} priors were chosen"
     left = [code for code in codes if code is not DecisionCode.CHOSEN]
     return f"{head}; left out: {_why(left)}" if left else f"{head}."
 
