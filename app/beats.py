@@ -16,7 +16,11 @@ _LEAVE_WITHIN_S = 5.0
 _BEAT = """
 INSERT INTO role_beats (role, host, pid) VALUES (%s, %s, %s)
 ON CONFLICT (role, host, pid) DO UPDATE SET beat_at = now()"""
-_FORGET = "DELETE FROM role_beats WHERE beat_at < now() - interval '1 day'"
+# The latest beat of each role stays, however old: a role that has been dead for days is silent, not unknown.
+_FORGET = """
+DELETE FROM role_beats old
+WHERE old.beat_at < now() - interval '1 day'
+  AND EXISTS (SELECT FROM role_beats later WHERE later.role = old.role AND later.beat_at > old.beat_at)"""
 _LEAVE = "DELETE FROM role_beats WHERE role = %s AND host = %s AND pid = %s"
 
 
