@@ -47,10 +47,11 @@ def _supervise(roles: tuple[str, ...], settings: Settings, config: str | None) -
         keep_database=(lambda: url) if database is None else database.ensure_running,
         environment_of=environment_of,
     )
-    code = supervisor.run()
-    if database is not None:
-        database.stop()
-    return code
+    try:
+        return supervisor.run()
+    finally:
+        if database is not None:
+            database.stop()
 
 
 def _migrate(chosen: argparse.Namespace) -> int:
