@@ -54,7 +54,11 @@ def _put(merged: dict[str, Any], name: str, value: str, known: type) -> None:
         raise ConfigError(f"{name}: there is no such setting")
     target = merged
     for key in keys[:-1]:
-        target = target.setdefault(key, {})
+        if target.get(key) is None:  # an empty section of the file
+            target[key] = {}
+        target = target[key]
+        if not isinstance(target, dict):
+            raise ConfigError(f"{name}: what stands in the settings file there is no section")
     target[keys[-1]] = _scalar(value)
 
 

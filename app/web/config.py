@@ -23,6 +23,6 @@ class WebConfig:
 
     def __post_init__(self) -> None:
         if self.bind not in _LOOPBACK and not self.token:
-            raise ConfigError("web.bind: an address that is not loopback needs web.token (or web.token_file) to be set")
+            raise ConfigError("web.bind: an address that is not loopback needs web.token (or INTERVAL_WEB__TOKEN_FILE)")
         if self.token and len(self.token) < 16:
             raise ConfigError("web.token: at least 16 characters are needed")

@@ -28,6 +28,16 @@ def test_environment_overrides_the_file_and_is_converted() -> None:
     assert build(Outer, plain).inner.port == 7
 
 
+def test_environment_fills_a_section_that_is_empty_in_the_file() -> None:
+    plain = overlay({"inner": None}, {"INTERVAL_INNER__PORT": "7"}, Outer)
+    assert build(Outer, plain).inner.port == 7
+
+
+def test_environment_below_what_is_no_section_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="INTERVAL_INNER__PORT"):
+        overlay({"inner": 5}, {"INTERVAL_INNER__PORT": "7"}, Outer)
+
+
 def test_lists_and_mappings_come_from_the_environment_as_json() -> None:
     environment = {"INTERVAL_NAMES": '["a", "b"]', "INTERVAL_PEERS__pacs__PORT": "9"}
     built = build(Outer, overlay({}, environment, Outer))
