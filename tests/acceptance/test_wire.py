@@ -221,22 +221,17 @@ def test_outputs_sent_back_open_no_revision_and_no_job(wire: Wire, tmp_path: Pat
     archive.add_modality("node", "INTERVAL", wire.node.dicom_port)
     image = pydicom.dcmread(wire.sent["greek"])
     told = {"StudyInstanceUID": image.StudyInstanceUID, "PatientID": image.PatientID}
-    before = (wire.node.states(), revisions(wire), jobs_ever(wire))
+    before = (wire.node.states(), revisions(wire), wire.last_job())
     for uid in studies:
         assert archive.send_study(uid, "node") == len(archive.instances(uid))
     foreign = [basic_text_sr(seed="foreign", **told), key_objects(image, seed="foreign", **told)]
     send([save(ds, tmp_path / f"{ds.Modality}.dcm") for ds in foreign], wire.node)
     time.sleep(2.5)  # longer than the quiet time after which a study closes
-    assert (wire.node.states(), revisions(wire), jobs_ever(wire)) == before
+    assert (wire.node.states(), revisions(wire), wire.last_job()) == before
 
 
 def revisions(wire: Wire) -> list[tuple[str, int]]:
     return wire.question("SELECT study_uid, revision FROM revisions ORDER BY study_uid, revision")
-
-
-def jobs_ever(wire: Wire) -> int:
-    ((last,),) = wire.question("SELECT last_value FROM procrastinate_jobs_id_seq")
-    return int(last)
 
 
 def test_late_image_makes_a_draft_that_replaces_the_first(wire: Wire, tmp_path: Path) -> None:

@@ -33,8 +33,7 @@ def browser(wire: Wire) -> Iterator[httpx.Client]:
 
 
 def attempts_of(wire: Wire, name: str) -> str:
-    ((ever,),) = wire.question("SELECT last_value FROM procrastinate_jobs_id_seq")
-    return f"{ever} {wire.detail(name)['study']['state']}"
+    return f"{wire.last_job()} {wire.detail(name)['study']['state']}"
 
 
 def parks_again(wire: Wire, name: str, before: str) -> bool:

@@ -198,6 +198,15 @@ class Wire:
         with psycopg.connect(url) as connection:
             return connection.execute(query).fetchall()
 
+    def last_job(self) -> int:
+        """Return the number of the last job that was ever made."""
+        return int(self.question("SELECT last_value FROM procrastinate_jobs_id_seq")[0][0])
+
+    def wait_for_jobs_after(self, last: int) -> None:
+        """Wait until a job has been made after the one with that number. Raises TimeoutError."""
+        if not wait_until(lambda: self.last_job() > last, _LONGEST_S):
+            raise TimeoutError("no new job")
+
     def ask(self, path: str, **headers: str) -> httpx.Response:
         """Ask the delivering node's pages, without a token unless `headers` have one."""
         return httpx.get(self.node.url + path, headers=headers, timeout=30.0, trust_env=False)
