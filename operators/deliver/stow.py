@@ -24,8 +24,14 @@ from operators.domain.reasons import ReasonCode
 
 logger = logging.getLogger(__name__)
 
-_FAILED_SOP_SEQUENCE, _FAILURE_REASON, _SOP_INSTANCE_UID = "00081198", "00081197", "00081155"
-_XML_FAILURE = re.compile(rb'tag="00081198".*?tag="00081197"[^>]*>\s*<Value[^>]*>\s*(\d+)', re.DOTALL)
+_FAILURE_REASON, _SOP_INSTANCE_UID = "00081197", "00081155"
+_FAILED_SEQUENCES = ("00081198", "0008119A")
+_OF_A_STORE_ANSWER = frozenset({"00081190", "00081198", "00081199", "0008119A"})
+"""Retrieve URL, Failed SOP, Referenced SOP and Other Failures Sequence: all that PS3.18 Table 10.5.3-1 knows."""
+_XML_FAILURE = re.compile(
+    rb"""tag=["']0008119[8A]["'].*?tag=["']00081197["'][^>]*>\s*<(?:\w+:)?Value[^>]*>\s*(\d+)""", re.DOTALL
+)
+_XML_ANSWER = re.compile(rb"""<(?:\w+:)?NativeDicomModel\b.*?\btag=["']0008119[089A]["']""", re.DOTALL)
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _OF_THE_DESTINATION = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 405, 407})
 _STORED_STATUSES = frozenset({200, 202})
@@ -49,7 +55,8 @@ class StowSender:
         ------
         TransientError
             PACS_AWAY: no connection, no answer in time, or an answer that passes. PACS_REFUSED: the archive refuses
-            us, whatever is sent (credentials, certificate, address): it waits until an admin has mended it.
+            us, whatever is sent (credentials, certificate, address), or something else answers in its place: it waits
+            until an admin has mended it.
         PermanentError
             PACS_REFUSED: the archive refuses this document.
         """
@@ -78,7 +85,7 @@ class StowSender:
         self._session.close()
 
     def _judge(self, answer: requests.Response, identity: str) -> None:
-        """Tell by status and body; a success can carry an empty Failed SOP Sequence, and a 200 a full one."""
+        """Tell by status and body: a success can carry an empty Failed SOP Sequence, a 200 a full one or a page."""
         reason = failure_reason(answer.content, identity)
         if reason is not None:
             raise_for(outcome_of_failure(reason), self._to.name, status=f"{reason:04X}h")
@@ -88,6 +95,8 @@ class StowSender:
             raise TransientError(ReasonCode.PACS_AWAY, destination=self._to.name, status=answer.status_code)
         elif answer.status_code not in _STORED_STATUSES:
             raise PermanentError(ReasonCode.PACS_REFUSED, destination=self._to.name, status=answer.status_code)
+        elif not is_store_answer(answer.content):
+            raise self._refuses("the answer is none of an archive", status=answer.status_code)
 
     def _refuses(self, why: str, **facts: str | int) -> TransientError:
         return TransientError(ReasonCode.PACS_REFUSED, destination=self._to.name, why=why, **facts)
@@ -98,18 +107,38 @@ def failure_reason(body: bytes, identity: str) -> int | None:
 
     JSON is read as such; of XML only the first failure is looked for, since one instance was sent.
     """
-    try:
-        answered = json.loads(body) if body.strip() else {}
-    except ValueError:
+    datasets = _datasets(body)
+    if datasets is None:
         found = _XML_FAILURE.search(body)
         return int(found.group(1)) if found else None
-    datasets = answered if isinstance(answered, list) else [answered]
-    for item in (item for dataset in datasets for item in _items(dataset, _FAILED_SOP_SEQUENCE)):
+    for item in (item for dataset in datasets for tag in _FAILED_SEQUENCES for item in _items(dataset, tag)):
         named = _first(item, _SOP_INSTANCE_UID)
         if named in (None, identity):
             reason = _first(item, _FAILURE_REASON)
             return reason if isinstance(reason, int) else int(Status.UNKNOWN)
     return None
+
+
+def is_store_answer(body: bytes) -> bool:
+    """Whether this is what an archive says of a stored instance: nothing at all, or PS3.18 10.5.3's JSON or XML.
+
+    A sign-in page, or another service under the address, also answers with status 200.
+    """
+    if not body.strip():
+        return True
+    datasets = _datasets(body)
+    if datasets is None:
+        return _XML_ANSWER.search(body) is not None
+    return any(isinstance(dataset, dict) and _OF_A_STORE_ANSWER & dataset.keys() for dataset in datasets)
+
+
+def _datasets(body: bytes) -> list[Any] | None:
+    """Return the members of a JSON body; None when it is no JSON."""
+    try:
+        answered = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError):
+        return None
+    return answered if isinstance(answered, list) else [answered]
 
 
 def _items(dataset: Any, tag: str) -> list[Any]:

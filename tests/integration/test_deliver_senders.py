@@ -97,6 +97,22 @@ def test_wrong_password_waits_for_an_admin(orthanc: Orthanc, draft: DraftReport)
     assert caught.value.code is ReasonCode.PACS_REFUSED
 
 
+@pytest.mark.parametrize("path", ["/dicom-web/nowhere", "/app/explorer.html", "/instances", ""])
+def test_wrong_address_in_a_real_archive_stores_nothing_and_waits(orthanc: Orthanc, tmp_path: Path, path: str) -> None:
+    of = draft_of(comparison(tmp_path, seed_of_current=f"wrong{len(path)}"))
+    to = StowDestination(
+        name=PACS,
+        url=orthanc.dicom_web_url.removesuffix("/dicom-web") + path,
+        authentication="basic",
+        username="interval",
+        password="swörd",
+    )
+    with pytest.raises(TransientError) as caught:
+        StowSender(to).send(of.documents[0])
+    assert caught.value.code is ReasonCode.PACS_REFUSED
+    assert stored(orthanc, of.documents[0]) == []
+
+
 def test_bytes_that_are_no_dicom_are_refused_for_good(orthanc: Orthanc) -> None:
     rubbish = Document(kind=DocumentKind.SR, identity="2.25.1", sop_class_uid="", content=b"not DICOM" * 40)
     with pytest.raises(PermanentError) as caught:
@@ -226,6 +242,28 @@ def test_request_is_the_same_every_time_and_holds_the_bytes(draft: DraftReport) 
 
 def test_success_with_an_empty_failed_sequence_is_a_success(draft: DraftReport) -> None:
     post(Script(body=b'{"00081198": {"vr": "SQ", "Value": []}}'), draft.documents[0])
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_page_that_answers_in_the_archives_place_stores_nothing(draft: DraftReport, status: int) -> None:
+    page = Script(status=status, body=b"<!DOCTYPE html><html><form action='/login'>Yamada</form></html>")
+    with pytest.raises(TransientError) as caught:
+        post(page, draft.documents[0])
+    assert caught.value.code is ReasonCode.PACS_REFUSED
+    assert "Yamada" not in caught.value.sentence
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_archive_that_says_nothing_but_the_status_has_stored(draft: DraftReport, status: int) -> None:
+    post(Script(status=status), draft.documents[0])
+
+
+def test_archive_that_answers_by_xml_has_stored(draft: DraftReport) -> None:
+    body = (
+        b'<NativeDicomModel><DicomAttribute tag="00081199" vr="SQ" keyword="ReferencedSOPSequence"><Item number="1"/>'
+        b"</DicomAttribute></NativeDicomModel>"
+    )
+    post(Script(body=body, headers={"Content-Type": "application/dicom+xml"}), draft.documents[0])
 
 
 @pytest.mark.parametrize("status", [200, 202, 409])

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from operators.deliver.stow import failure_reason
+from operators.deliver.stow import failure_reason, is_store_answer
 
 OURS, OTHER = "2.25.1", "2.25.2"
 
@@ -74,3 +74,53 @@ def test_xml_answer_with_an_empty_failed_sequence_names_no_reason() -> None:
         b'<Item number="1"/></DicomAttribute></NativeDicomModel>'
     )
     assert failure_reason(body, OURS) is None
+
+
+@pytest.mark.parametrize("quote", [b'"', b"'"])
+def test_xml_failure_outside_the_failed_sequence_is_read(quote: bytes) -> None:
+    body = (
+        b'<d:NativeDicomModel xmlns:d="x"><d:DicomAttribute tag="0008119A" vr="SQ"><d:Item number="1">'
+        b'<d:DicomAttribute tag="00081197" vr="US"><d:Value number="1">272</d:Value></d:DicomAttribute>'
+        b"</d:Item></d:DicomAttribute></d:NativeDicomModel>"
+    )
+    assert failure_reason(body.replace(b'"', quote), OURS) == 0x0110
+
+
+def test_failure_outside_the_failed_sequence_is_read() -> None:
+    assert failure_reason(answer((None, 0x0110)).replace(b"00081198", b"0008119A"), OURS) == 0x0110
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \r\n",
+        b'{"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": ["2.25.1"]}}]}}',
+        b'[{"00081190": {"vr": "UR", "Value": ["http://pacs/studies/1"]}}]',
+        b'{"00081198": {"vr": "SQ", "Value": []}}',
+        b'<?xml version="1.0"?><NativeDicomModel><DicomAttribute tag="00081199" vr="SQ"/></NativeDicomModel>',
+        b"<n:NativeDicomModel xmlns:n='x'><n:DicomAttribute vr='UR' tag='00081190'/></n:NativeDicomModel>",
+    ],
+)
+def test_what_an_archive_says_of_a_stored_instance_is_known(body: bytes) -> None:
+    assert is_store_answer(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!DOCTYPE html><html><body>Sign in</body></html>",
+        b"<html>" + b"\xff\xfe" + b"</html>",
+        b"stored",
+        b"null",
+        b"{}",
+        b"[]",
+        b'"00081199"',
+        b'{"error": "sign in", "redirect": "/login"}',
+        b'[{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}]',
+        b"<NativeDicomModel/>",
+        b"[" * 100_000,
+    ],
+)
+def test_what_no_archive_says_of_a_stored_instance_is_told_apart(body: bytes) -> None:
+    assert not is_store_answer(body)
