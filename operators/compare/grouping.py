@@ -65,34 +65,34 @@ _STABLE = Group(
 _PRESENT_ON_BOTH = Group(
     name="present-on-both",
     about=About.PRESENT,
-    template="The model finds on both images, without judging their extent: {}.",
+    template="The model finds {} on both images; it does not judge whether the extent has changed.",
 )
 _PRESENT_NOT_COMPARED = Group(
     name="present-not-compared",
     about=About.PRESENT,
-    template="The model finds on the current image and not on the prior, but does not state as a change: {}.",
+    template="The model finds {} on the current image and not on the prior, but does not state it as a change.",
 )
 _PRESENT_PRIOR_OPEN = Group(
     name="present-prior-open",
     about=About.PRESENT,
-    template="The model finds on the current image, undetermined on the prior: {}.",
+    template="The model finds {} on the current image; the prior leaves it undetermined.",
 )
 _PRESENT = Group(name="present", about=About.PRESENT, template="The model finds: {}.")
 _ABSENT_NOT_COMPARED = Group(
     name="absent-not-compared",
     about=About.UNDETERMINED,
-    template="The model finds on the prior and not on the current image, but does not state as a change: {}.",
+    template="The model finds {} on the prior and not on the current image, but does not state it as a change.",
 )
 _OPEN_PRIOR_PRESENT = Group(
     name="open-prior-present",
     about=About.UNDETERMINED,
-    template="The model finds on the prior, undetermined on the current image: {}.",
+    template="The model finds {} on the prior; the current image leaves it undetermined.",
 )
 _OPEN = Group(name="open", about=About.UNDETERMINED, template="Undetermined on the current image: {}.")
 _ABSENT_PRIOR_OPEN = Group(
     name="absent-prior-open",
     about=About.ABSENT,
-    template="The model does not find on the current image, undetermined on the prior: {}.",
+    template="The model does not find {} on the current image; the prior leaves it undetermined.",
 )
 _ABSENT_ON_BOTH = Group(
     name="absent-on-both",

@@ -65,7 +65,7 @@ def test_finding_on_both_images_is_stable_only_where_the_embeddings_agree() -> N
     comparison = compare(retrieved(now, before), state_stability=True)
     assert texts(comparison, "unchanged") == ["The model finds pleural effusion on both images and measures no change."]
     assert texts(comparison, "present") == [
-        "The model finds on both images, without judging their extent: atelectasis."
+        "The model finds atelectasis on both images; it does not judge whether the extent has changed."
     ]
     stable, open_ = comparison.findings
     assert (stable.state, open_.state) == (ChangeState.STABLE, ChangeState.UNDETERMINED)
@@ -90,18 +90,23 @@ def test_undetermined_findings_share_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("current", "prior", "about", "text"),
     [
-        (0.9, 0.5, "present", "The model finds on the current image, undetermined on the prior: pleural effusion."),
+        (
+            0.9,
+            0.5,
+            "present",
+            "The model finds pleural effusion on the current image; the prior leaves it undetermined.",
+        ),
         (
             0.5,
             0.9,
             "undetermined",
-            "The model finds on the prior, undetermined on the current image: pleural effusion.",
+            "The model finds pleural effusion on the prior; the current image leaves it undetermined.",
         ),
         (
             0.1,
             0.5,
             "absent",
-            "The model does not find on the current image, undetermined on the prior: pleural effusion.",
+            "The model does not find pleural effusion on the current image; the prior leaves it undetermined.",
         ),
     ],
 )
