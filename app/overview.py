@@ -26,7 +26,8 @@ LEFT JOIN LATERAL (
 _LIST = f"""
 SELECT s.*, r.revision, r.state, r.last_instance_at, r.closed_at, r.finished_at, r.attempts, r.next_attempt_at, r.stage,
        r.reason_code, r.reason, o.unsent, o.unsent_reason, o.unsent_code, o.unsent_next_at, o.undeliverable,
-       (SELECT count(*) FROM instances i WHERE i.study_uid = s.study_uid AND i.revision > 0) AS images
+       (SELECT count(*) FROM instances i WHERE i.study_uid = s.study_uid AND i.revision > 0) AS images,
+       EXISTS (SELECT FROM results d WHERE d.study_uid = r.study_uid AND d.revision = r.revision) AS has_draft
 {_LATEST}
 WHERE (%(state)s::text IS NULL OR r.state = %(state)s) AND (%(uid)s::text IS NULL OR s.study_uid = %(uid)s)
 ORDER BY r.last_instance_at DESC, s.study_uid
@@ -151,15 +152,15 @@ def _row(row: dict[str, Any]) -> StudyRow:
     waits_for = row["reason"] or row["unsent_reason"]
     if waits_for is None and row["unsent"]:
         waits_for = f"{row['unsent']} documents wait to be sent."
-    parked = row["state"] in ("parked", "withdrawn") or bool(row["undeliverable"])
+    can_discard = row["state"] == "parked" or bool(row["undeliverable"])
     return StudyRow(
         **{name: row[name] for name in _COPIED},
         next_attempt_at=row["next_attempt_at"] or row["unsent_next_at"],
         reason_code=code,
         waits_for=waits_for,
         action=REASONS[ReasonCode(code)].action if code else None,
-        can_retry=parked,
-        can_discard=row["state"] == "parked" or bool(row["undeliverable"]),
+        can_retry=can_discard or (row["state"] == "withdrawn" and not row["has_draft"]),
+        can_discard=can_discard,
     )
 
 

@@ -3,6 +3,8 @@
 queued --start--> working --file--> delivering --(outbox empty)--> done
    ^                 |
    +--put_back-------+--park--> parked --retry--> queued, or --discard--> withdrawn
+
+A revision in delivery whose last parked documents are discarded is done when others were sent, else withdrawn.
 """
 
 import json
@@ -79,13 +81,23 @@ UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = now(), leas
                   reason = NULL
 WHERE study_uid = %s AND state = 'parked' RETURNING 1"""
 
+# From the latest to the first, as `file` locks them: two transactions that lock in two orders wait for each other.
+_ALL = "SELECT revision, state FROM revisions WHERE study_uid = %s ORDER BY revision DESC FOR UPDATE"
+
 _DISCARD = """
 UPDATE revisions SET state = 'withdrawn', finished_at = now(), next_attempt_at = NULL, reason_code = %(code)s,
                      reason = %(reason)s
-WHERE study_uid = %(study_uid)s AND state IN ('parked', 'delivering') RETURNING revision"""
+WHERE study_uid = %(study_uid)s AND state = 'parked' RETURNING revision"""
 
-_DROP_OUTBOX = """
-DELETE FROM outbox WHERE study_uid = %(study_uid)s AND revision = ANY(%(revisions)s) AND state <> 'sent'"""
+_DROP_OUTBOX = "DELETE FROM outbox WHERE study_uid = %s AND state = 'parked' RETURNING revision"
+
+_END_WITHOUT = """
+UPDATE revisions r
+SET state = %(state)s, finished_at = now(), reason_code = %(code)s, reason = %(reason)s
+WHERE r.study_uid = %(study_uid)s AND r.revision = ANY(%(revisions)s) AND r.state = 'delivering'
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.study_uid = r.study_uid AND o.revision = r.revision
+                  AND o.state <> 'sent')
+  AND EXISTS (SELECT FROM outbox o WHERE o.study_uid = r.study_uid AND o.revision = r.revision) = %(was_sent)s"""
 
 
 class Filer(Protocol):
@@ -158,30 +170,45 @@ class Revisions:
             row = connection.execute(_LATEST, (study_uid,)).fetchone()
             if row is None:
                 return Refused(sentence="No such study.")
-            if connection.execute(_HAS_RESULT, (study_uid, row["revision"])).fetchone() and row["state"] == "withdrawn":
-                return Refused(sentence="The draft's deliveries were discarded; send the study again for a new draft.")
-            if row["state"] in ("parked", "withdrawn"):
-                connection.execute(_RETRY, (study_uid, row["revision"]))
+            key, state = (study_uid, row["revision"]), row["state"]
+            is_discarded_draft = state == "withdrawn" and connection.execute(_HAS_RESULT, key).fetchone() is not None
+            if state in ("parked", "withdrawn") and not is_discarded_draft:
+                connection.execute(_RETRY, key)
                 enqueue(connection, job_of(study_uid, row["revision"]))
                 return None
             if connection.execute(_RETRY_OUTBOX, (study_uid,)).fetchone():
                 return None
-            return Refused(sentence=f"Nothing of the study is parked; its state is {row['state']}.")
+            if is_discarded_draft:
+                discarded = REASONS[ReasonCode.DRAFT_DISCARDED]
+                return Refused(sentence=f"{discarded.sentence} {discarded.action}")
+            return _nothing_parked(state)
 
     def discard(self, study_uid: str) -> Refused | None:
-        """Give up a parked study, or the parked deliveries of one: nothing more of it is computed or sent."""
+        """Give up what is parked: a study is not computed, documents are not sent; what waits is sent all the same."""
         with transaction(self._pool) as connection:
-            row = connection.execute(_LATEST, (study_uid,)).fetchone()
-            if row is None:
+            rows = connection.execute(_ALL, (study_uid,)).fetchall()
+            if not rows:
                 return Refused(sentence="No such study.")
-            sentence = REASONS[ReasonCode.DISCARDED].sentence
-            values = {"study_uid": study_uid, "code": ReasonCode.DISCARDED.value, "reason": sentence}
-            ended = connection.execute(_DISCARD, values).fetchall()
-            if not ended:
-                return Refused(sentence=f"Only a parked study can be discarded; its state is {row['state']}.")
-            dropped = {"study_uid": study_uid, "revisions": [each["revision"] for each in ended]}
-            connection.execute(_DROP_OUTBOX, dropped)
-            return None
+            ended = connection.execute(_DISCARD, {"study_uid": study_uid, **_said(ReasonCode.DISCARDED)}).fetchall()
+            dropped = connection.execute(_DROP_OUTBOX, (study_uid,)).fetchall()
+            if not ended and not dropped:
+                return _nothing_parked(rows[0]["state"])
+            of = {"study_uid": study_uid, "revisions": sorted({each["revision"] for each in dropped})}
+            done = {"state": "done", "was_sent": True, "code": None, "reason": None}
+            connection.execute(_END_WITHOUT, {**of, **done})
+            withdrawn = {"state": "withdrawn", "was_sent": False, **_said(ReasonCode.DRAFT_DISCARDED)}
+            connection.execute(_END_WITHOUT, {**of, **withdrawn})
+        facts = {"study": pseudonym(study_uid), "revisions": len(ended), "documents": len(dropped)}
+        logger.info("study.discarded", extra=facts)
+        return None
+
+
+def _nothing_parked(state: str) -> Refused:
+    return Refused(sentence=f"Nothing of the study is parked; its state is {state}.")
+
+
+def _said(code: ReasonCode) -> dict[str, str]:
+    return {"code": code.value, "reason": REASONS[code].sentence}
 
 
 def _key(job: StudyJob) -> tuple[str, int]:

@@ -32,6 +32,7 @@ class ReasonCode(StrEnum):
     PREREQUISITE_MISSING = "prerequisite-missing"
     RETRIES_EXHAUSTED = "retries-exhausted"
     DISCARDED = "discarded"
+    DRAFT_DISCARDED = "draft-discarded"
     INTERNAL_ERROR = "internal-error"
 
 
@@ -143,6 +144,10 @@ REASONS: dict[ReasonCode, Reason] = {
     ReasonCode.DISCARDED: Reason(
         sentence="An admin discarded the study.",
         action="Retry to take it up again.",
+    ),
+    ReasonCode.DRAFT_DISCARDED: Reason(
+        sentence="An admin discarded the draft's documents before any was sent.",
+        action="Nothing to do; a new draft is made when a further image of the study comes.",
     ),
     ReasonCode.INTERNAL_ERROR: Reason(
         sentence="The node met an error of its own.",

@@ -1,10 +1,12 @@
 """What an admin may do with a study, and what becomes of revisions that overtake each other."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.overview import Overview
 from app.revisions import Refused, Revisions
-from operators.deliver.outbox import file_draft
+from operators.deliver.outbox import Outbox, file_draft
 from operators.domain.database import Pool, transaction
 from operators.domain.drafts import Document, DraftReport, OutboxEntry
 from operators.domain.errors import PermanentError
@@ -13,7 +15,7 @@ from operators.domain.items import Stopped
 from operators.domain.messages import StudyJob
 from operators.domain.reasons import ReasonCode
 from tests.support.comparisons import comparison
-from tests.support.drafts import draft_of, small_draft
+from tests.support.drafts import RENDERED_AT, draft_of, small_draft
 from tests.support.working import job_of, put_revision, queued_jobs, revision_row
 
 pytestmark = pytest.mark.peer
@@ -42,13 +44,26 @@ def entry(draft: DraftReport, document: Document) -> OutboxEntry:
     )
 
 
-def park_deliveries(pool: Pool, job: StudyJob) -> None:
+def file_to(revisions: Revisions, job: StudyJob, rendered: DraftReport, *destinations: str) -> None:
+    """File a draft of which one document goes to each of these destinations."""
+    draft = small_draft(job.study_uid, revision=int(job.revision), of=rendered)
+    entries = [replace(entry(draft, draft.documents[0]), destination=Destination(name)) for name in destinations]
+    assert revisions.file(job, lambda connection: file_draft(connection, draft, entries), {})
+
+
+def park_deliveries(pool: Pool, job: StudyJob, destination: str = "pacs") -> None:
     with transaction(pool) as connection:
         connection.execute(
             "UPDATE outbox SET state = 'parked', reason_code = 'pacs-refused', reason = 'Refused.' "
-            "WHERE study_uid = %s AND revision = %s",
-            (job.study_uid, int(job.revision)),
+            "WHERE study_uid = %s AND revision = %s AND destination = %s",
+            (job.study_uid, int(job.revision), destination),
         )
+
+
+def send_next(pool: Pool, destination: str) -> None:
+    outbox = Outbox(pool)
+    (leased,) = outbox.lease_due(Destination(destination), RENDERED_AT, limit=1, lease_s=60)
+    outbox.mark_sent(leased, RENDERED_AT)
 
 
 def outbox_states(pool: Pool) -> list[tuple[int, str]]:
@@ -83,8 +98,8 @@ def test_nothing_but_what_is_parked_is_retried(pool: Pool, revisions: Revisions,
     assert queued_jobs(pool) == []
 
 
-@pytest.mark.parametrize("state", ["receiving", "assembling", "queued", "working", "done", "withdrawn"])
-def test_nothing_but_what_is_parked_or_delivering_is_discarded(pool: Pool, revisions: Revisions, state: str) -> None:
+@pytest.mark.parametrize("state", ["receiving", "assembling", "queued", "working", "delivering", "done", "withdrawn"])
+def test_nothing_but_what_is_parked_is_discarded(pool: Pool, revisions: Revisions, state: str) -> None:
     job = put_revision(pool, job_of(), state)
     refused = revisions.discard(job.study_uid)
     assert refused is not None
@@ -97,7 +112,7 @@ def test_an_unknown_study_is_said_to_be_unknown(revisions: Revisions) -> None:
     assert revisions.discard("1.2.99") == Refused(sentence="No such study.")
 
 
-def test_discarded_deliveries_are_dropped_and_not_taken_up_again(
+def test_a_draft_of_which_nothing_was_sent_is_withdrawn_with_its_parked_documents(
     pool: Pool, revisions: Revisions, rendered: DraftReport
 ) -> None:
     job = put_revision(pool, job_of(), "working")
@@ -106,10 +121,91 @@ def test_discarded_deliveries_are_dropped_and_not_taken_up_again(
     assert revisions.discard(job.study_uid) is None
     assert outbox_states(pool) == []
     row = revision_row(pool, job)
-    assert (row["state"], row["reason_code"]) == ("withdrawn", "discarded")
+    assert (row["state"], row["reason_code"]) == ("withdrawn", "draft-discarded")
+    assert row["finished_at"] is not None
+
+
+def test_a_discarded_draft_is_not_taken_up_again_and_no_retry_is_offered(
+    pool: Pool, revisions: Revisions, rendered: DraftReport
+) -> None:
+    job = put_revision(pool, job_of(), "working")
+    assert file_for(revisions, job, rendered)
+    park_deliveries(pool, job)
+    revisions.discard(job.study_uid)
+    (shown,) = Overview(pool).studies()
+    assert (shown.state, shown.can_retry, shown.can_discard) == ("withdrawn", False, False)
+    assert "further image" in (shown.action or "")
     refused = revisions.retry(job.study_uid)
     assert refused is not None
+    assert "further image" in refused.sentence
     assert revision_row(pool, job)["state"] == "withdrawn"
+    assert queued_jobs(pool) == []
+
+
+def test_a_discarded_message_leaves_what_waits_for_the_pacs(
+    pool: Pool, revisions: Revisions, rendered: DraftReport
+) -> None:
+    job = put_revision(pool, job_of(), "working")
+    file_to(revisions, job, rendered, "pacs", "ris")
+    park_deliveries(pool, job, "ris")
+    assert revisions.discard(job.study_uid) is None
+    assert outbox_states(pool) == [(1, "waiting")]
+    assert revision_row(pool, job)["state"] == "delivering"
+    (shown,) = Overview(pool).studies()
+    assert (shown.can_retry, shown.can_discard) == (False, False)
+    send_next(pool, "pacs")
+    assert revision_row(pool, job)["state"] == "done"
+
+
+def test_a_draft_that_was_sent_but_for_what_is_discarded_is_done(
+    pool: Pool, revisions: Revisions, rendered: DraftReport
+) -> None:
+    job = put_revision(pool, job_of(), "working")
+    file_to(revisions, job, rendered, "pacs", "ris")
+    park_deliveries(pool, job, "ris")
+    send_next(pool, "pacs")
+    assert revisions.discard(job.study_uid) is None
+    row = revision_row(pool, job)
+    assert (row["state"], row["reason_code"], row["finished_at"] is None) == ("done", None, False)
+    assert outbox_states(pool) == [(1, "sent")]
+    (shown,) = Overview(pool).studies()
+    assert (shown.can_retry, shown.can_discard, shown.waits_for) == (False, False, None)
+    assert revisions.retry(job.study_uid) == Refused(sentence="Nothing of the study is parked; its state is done.")
+
+
+def test_deliveries_that_only_wait_are_not_discarded(pool: Pool, revisions: Revisions, rendered: DraftReport) -> None:
+    job = put_revision(pool, job_of(), "working")
+    assert file_for(revisions, job, rendered)
+    refused = revisions.discard(job.study_uid)
+    assert refused == Refused(sentence="Nothing of the study is parked; its state is delivering.")
+    assert outbox_states(pool) == [(1, "waiting")]
+
+
+def test_a_parked_study_is_discarded_and_an_earlier_drafts_deliveries_go_on(
+    pool: Pool, revisions: Revisions, rendered: DraftReport
+) -> None:
+    first = put_revision(pool, job_of(revision=1), "working")
+    file_to(revisions, first, rendered, "pacs", "ris")
+    park_deliveries(pool, first, "ris")
+    second = put_revision(pool, job_of(revision=2), "parked", **PARKED)
+    assert revisions.discard(first.study_uid) is None
+    assert [revision_row(pool, job)["state"] for job in (first, second)] == ["delivering", "withdrawn"]
+    assert outbox_states(pool) == [(1, "waiting")]
+
+
+def test_deliveries_of_an_earlier_draft_are_retried_after_the_later_was_discarded(
+    pool: Pool, revisions: Revisions, rendered: DraftReport
+) -> None:
+    first, second = (put_revision(pool, job_of(revision=number), "working") for number in (1, 2))
+    file_to(revisions, first, rendered, "pacs")
+    file_to(revisions, second, rendered, "ris")
+    park_deliveries(pool, second, "ris")
+    assert revisions.discard(first.study_uid) is None
+    park_deliveries(pool, first)
+    (shown,) = Overview(pool).studies()
+    assert (shown.state, shown.can_retry) == ("withdrawn", True)
+    assert revisions.retry(first.study_uid) is None
+    assert outbox_states(pool) == [(1, "waiting")]
 
 
 def test_parked_deliveries_are_retried_those_of_an_earlier_revision_too(
