@@ -4,11 +4,13 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.05
 
 
 def block() -> None:
@@ -27,8 +29,18 @@ def die_with_parent(parent_pid: int | None = None) -> None:
 
 
 def wait(timeout_s: float) -> bool:
-    """Wait for a stop signal; True when one came within the time."""
-    return signal.sigtimedwait(STOP_SIGNALS, timeout_s) is not None
+    """Wait for a stop signal; True when one came within the time.
+
+    signal.sigtimedwait is not used: after SIGSTOP and SIGCONT it returns as if a signal had come (CPython 3.11).
+    """
+    ends_s = time.monotonic() + timeout_s
+    while not signal.sigpending() & STOP_SIGNALS:
+        left_s = ends_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        time.sleep(min(left_s, _LOOK_S))
+    signal.sigwait(STOP_SIGNALS)
+    return True
 
 
 def on_stop(act: Callable[[], None], ended: threading.Event) -> threading.Thread:

@@ -144,6 +144,20 @@ def test_a_stop_signal_is_waited_for() -> None:
     assert not signals.wait(0.0)
 
 
+def test_a_process_that_was_stopped_and_goes_on_takes_that_for_no_stop_signal() -> None:
+    waits = (
+        "from app import signals\nsignals.block()\nprint('ready', flush=True)\nprint(signals.wait(0.5), flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", waits], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.readline() == "False\n"
+
+
 def is_gone(pid: int) -> bool:
     for _ in range(200):
         try:
