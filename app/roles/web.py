@@ -13,6 +13,7 @@ from app.beats import Beats
 from app.overview import Overview
 from app.revisions import Revisions
 from app.settings import Settings
+from app.web.config import SHORTEST_TOKEN
 from app.web.health import Watch
 from app.web.server import Rooms, create_app
 from app.web.signin import SignIn
@@ -44,6 +45,7 @@ def serve(settings: Settings) -> None:
             signin=SignIn(web_token(settings)),
             clock=clock,
             viewer_url=settings.web.viewer_url,
+            open_metrics=settings.web.is_loopback,
         )
         config = uvicorn.Config(
             create_app(rooms),
@@ -80,19 +82,30 @@ def _refuse_taken(bind: str, port: int) -> None:
 
 
 def web_token(settings: Settings) -> str:
-    """Return the token of sign-in: the setting's, or one made at the first start and kept in the state folder."""
+    """Return the token of sign-in: the setting's, or one made at the first start and kept in the state folder.
+
+    Raises ConfigError when the file holds none: an empty token would let everybody in.
+    """
     if settings.web.token:
         return settings.web.token
     path = token_path(settings)
     if path.is_file():
-        return path.read_text(encoding="ascii").strip()
+        return _kept_token(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_urlsafe(24)
     part = path.with_suffix(".part")
-    part.touch(mode=0o600)
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600, exist_ok=False)
     part.write_text(token + "\n", encoding="ascii")
     part.replace(path)
     logger.info("web.token_made", extra={"path": str(path)})
+    return token
+
+
+def _kept_token(path: Path) -> str:
+    token = path.read_text(encoding="utf-8", errors="replace").strip()
+    if len(token) < SHORTEST_TOKEN:
+        raise ConfigError(f"{path}: holds no token of {SHORTEST_TOKEN} characters; remove it and a new one is made")
     return token
 
 

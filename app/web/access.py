@@ -1,10 +1,11 @@
 """Who may see a route: dependencies of the API and of the pages."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from fastapi import HTTPException, Request
 
+from app.web.guesses import hold_up
 from app.web.signin import COOKIE
 
 if TYPE_CHECKING:
@@ -24,16 +25,25 @@ def signed_in(request: Request) -> bool:
     return rooms.signin.accepts_session(request.cookies.get(COOKIE), rooms.clock.now())
 
 
-def require_token(request: Request) -> None:
+async def require_token(request: Request) -> None:
     """Let only signed-in requests pass to the API; changes need the bearer token.
 
-    Raises HTTPException 401, TransientError while the database is away.
+    Raises HTTPException 401, after a pause for a wrong token; TransientError while the database is away.
     """
     rooms = rooms_of(request)
     bearer = rooms.signin.accepts_bearer(request.headers.get("authorization"))
     if not bearer and (request.method != "GET" or not signed_in(request)):
-        raise HTTPException(HTTPStatus.UNAUTHORIZED, "A token is needed.", {"WWW-Authenticate": "Bearer"})
+        await _refuse(request)
     rooms.watch.require()
+
+
+async def require_metrics(request: Request) -> None:
+    """Let everybody read the figures on a loopback address, elsewhere only signed-in requests; database or not.
+
+    Raises HTTPException 401, after a pause for a wrong token.
+    """
+    if not rooms_of(request).open_metrics and not signed_in(request):
+        await _refuse(request)
 
 
 def require_session(request: Request) -> None:
@@ -44,3 +54,9 @@ def require_session(request: Request) -> None:
     if not signed_in(request):
         raise HTTPException(HTTPStatus.SEE_OTHER, "Sign in first.", {"Location": "/signin"})
     rooms_of(request).watch.require()
+
+
+async def _refuse(request: Request) -> NoReturn:
+    if "authorization" in request.headers:
+        await hold_up(rooms_of(request), "bearer")
+    raise HTTPException(HTTPStatus.UNAUTHORIZED, "A token is needed.", {"WWW-Authenticate": "Bearer"})

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from operators.domain.errors import ConfigError
 
+SHORTEST_TOKEN = 16
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -13,7 +14,7 @@ class WebConfig:
 
     Without a `token`, one is made at the first start and kept in the file web_token of the state folder; an address
     that is not loopback is refused unless `token` is set. `viewer_url` is a template with {study_uid} for links to the
-    hospital's viewer.
+    hospital's viewer. /metrics is open on a loopback address and needs the token elsewhere.
     """
 
     port: int = 8080
@@ -22,7 +23,14 @@ class WebConfig:
     viewer_url: str = ""
 
     def __post_init__(self) -> None:
-        if self.bind not in _LOOPBACK and not self.token:
+        if not 1 <= self.port <= 65535:
+            raise ConfigError("web.port: must be between 1 and 65535")
+        if not self.is_loopback and not self.token:
             raise ConfigError("web.bind: an address that is not loopback needs web.token (or INTERVAL_WEB__TOKEN_FILE)")
-        if self.token and len(self.token) < 16:
-            raise ConfigError("web.token: at least 16 characters are needed")
+        if self.token and len(self.token) < SHORTEST_TOKEN:
+            raise ConfigError(f"web.token: at least {SHORTEST_TOKEN} characters are needed")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches the pages."""
+        return self.bind in _LOOPBACK

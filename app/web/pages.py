@@ -10,6 +10,7 @@ from fastapi.templating import Jinja2Templates
 
 from app.overview import STATES, Overview
 from app.web.access import require_session, rooms_of, signed_in
+from app.web.guesses import hold_up
 from app.web.showing import nearest, shown_day, shown_name
 from app.web.signin import COOKIE, SESSION
 from operators.domain.messages import ChangeState
@@ -39,10 +40,11 @@ def signin_page(request: Request) -> Response:
 
 
 @router.post("/signin")
-def sign_in(request: Request, token: Annotated[str, Form(max_length=512)]) -> Response:
-    """Begin a session."""
+async def sign_in(request: Request, token: Annotated[str, Form(max_length=512)]) -> Response:
+    """Begin a session; a wrong token is told after a pause."""
     rooms = rooms_of(request)
     if not rooms.signin.accepts_token(token.strip()):
+        await hold_up(rooms, "form")
         return _templates.TemplateResponse(request, "signin.html", {"wrong": True}, status_code=HTTPStatus.UNAUTHORIZED)
     response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
     response.set_cookie(

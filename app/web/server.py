@@ -1,21 +1,26 @@
 """The web role's application: routes to the overview and the admin's hand, behind sign-in."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import overview, revisions
 from app.web import api, health, pages
+from app.web.access import require_metrics
 from app.web.signin import SignIn
 from operators.domain.clock import Clock
 from operators.domain.database import Pool
 from operators.domain.errors import TransientError
+
+logger = logging.getLogger(__name__)
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; form-action 'self'; base-uri 'none'",
@@ -23,11 +28,12 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_DEFECT = "The node met a defect of its own; its log names the kind."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
-    """What the routes work with."""
+    """What the routes work with; `open_metrics` lets strangers read /metrics, `pause` makes who guesses wait."""
 
     pool: Pool
     watch: health.Watch
@@ -36,6 +42,8 @@ class Rooms:
     signin: SignIn
     clock: Clock
     viewer_url: str
+    open_metrics: bool = False
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 def create_app(rooms: Rooms) -> FastAPI:
@@ -49,7 +57,11 @@ def create_app(rooms: Rooms) -> FastAPI:
 
     @app.middleware("http")
     async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
+        try:
+            response = await call_next(request)
+        except Exception as exc:  # noqa: BLE001 - the top of a request; what lies above answers without the headers
+            logger.error("web.defect", extra={"kind": type(exc).__name__})  # noqa: TRY400 - no values in logs
+            response = _defect(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -64,6 +76,12 @@ def create_app(rooms: Rooms) -> FastAPI:
     return app
 
 
+def _defect(request: Request) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": _DEFECT}, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return pages.problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, _DEFECT)
+
+
 def _add_health(app: FastAPI, rooms: Rooms) -> None:
     figures = health.registry(rooms.pool, rooms.overview, rooms.watch)
 
@@ -76,6 +94,11 @@ def _add_health(app: FastAPI, rooms: Rooms) -> None:
         silent = [role for role, state in sight.roles.items() if state != "up"]
         return JSONResponse({"status": "degraded" if silent else "ok", "database": "up", "roles": sight.roles})
 
-    @app.get("/metrics", tags=["operation"], summary="Prometheus text format")
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Prometheus text format; needs the token where the pages are not on a loopback address",
+        dependencies=[Depends(require_metrics)],
+    )
     def metrics() -> Response:
         return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)

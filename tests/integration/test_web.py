@@ -6,8 +6,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -20,8 +22,9 @@ from app.overview import Overview
 from app.postgres.ports import LOOPBACK, free_port
 from app.postgres.postmaster import cluster_processes
 from app.revisions import Revisions
+from app.web.guesses import PAUSE_S
 from app.web.health import Watch
-from app.web.server import Rooms, create_app
+from app.web.server import _HEADERS, Rooms, create_app
 from app.web.signin import COOKIE, SESSION, SignIn
 from operators.domain.clock import SystemClock
 from operators.domain.database import Pool, open_pool, transaction
@@ -44,7 +47,16 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-def rooms(pool: Pool, clock: SetClock) -> Rooms:
+def pauses() -> list[float]:
+    """Seconds that those who presented wrong tokens would have waited."""
+    return []
+
+
+@pytest.fixture
+def rooms(pool: Pool, clock: SetClock, pauses: list[float]) -> Rooms:
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
     watch = Watch(pool, clock)
     watch.look()
     return Rooms(
@@ -55,6 +67,8 @@ def rooms(pool: Pool, clock: SetClock) -> Rooms:
         signin=SignIn(TOKEN),
         clock=clock,
         viewer_url="https://viewer.example/?study={study_uid}",
+        open_metrics=True,
+        pause=pause,
     )
 
 
@@ -119,6 +133,60 @@ def test_a_wrong_token_does_not_sign_in(anybody: httpx.Client) -> None:
     answer = anybody.post("/signin", data={"token": "wrong"})
     assert answer.status_code == 401
     assert COOKIE not in answer.cookies
+
+
+def test_who_guesses_tokens_waits_and_is_counted(anybody: httpx.Client, pauses: list[float]) -> None:
+    anybody.post("/signin", data={"token": "wrong"})
+    for _ in range(2):
+        anybody.get("/api/v1/studies", headers={"Authorization": "Bearer wrong"})
+    assert pauses == [PAUSE_S] * 3
+    text = anybody.get("/metrics").text
+    assert 'interval_events_total{label="form",name="signin_refused"} 1.0' in text
+    assert 'interval_events_total{label="bearer",name="signin_refused"} 2.0' in text
+
+
+def test_nobody_else_waits(anybody: httpx.Client, pauses: list[float]) -> None:
+    assert anybody.get("/api/v1/studies").status_code == 401
+    assert anybody.get("/api/v1/studies", headers=BEARER).status_code == 200
+    assert anybody.post("/signin", data={"token": TOKEN}).status_code == 303
+    assert pauses == []
+
+
+def test_a_wrong_token_is_refused_while_the_database_is_away(
+    anybody: httpx.Client, clock: SetClock, pauses: list[float]
+) -> None:
+    clock.pass_s(6.0)
+    assert anybody.post("/signin", data={"token": "wrong"}).status_code == 401
+    assert pauses == [PAUSE_S]
+
+
+def test_metrics_of_an_open_network_need_the_token(rooms: Rooms, clock: SetClock) -> None:
+    with serving(create_app(replace(rooms, open_metrics=False))) as client:
+        for given in ({}, {"Authorization": "Bearer wrong"}):
+            answer = client.get("/metrics", headers=given)
+            assert answer.status_code == 401
+            assert "interval_up" not in answer.text
+        assert "interval_up 1.0" in client.get("/metrics", headers=BEARER).text
+        clock.pass_s(6.0)
+        assert "interval_up 0.0" in client.get("/metrics", headers=BEARER).text
+        assert client.get("/healthz").status_code == 503
+
+
+class Defective(Overview):
+    def studies(self, **asked: object) -> NoReturn:
+        raise ValueError("DOE^JANE")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/studies"])
+def test_a_defect_is_answered_with_the_headers_and_without_values(rooms: Rooms, path: str) -> None:
+    with serving(create_app(replace(rooms, overview=Defective(rooms.pool)))) as client:
+        client.post("/signin", data={"token": TOKEN})
+        answer = client.get(path)
+        assert answer.status_code == 500
+        assert "The node met a defect of its own" in answer.text
+        assert "DOE" not in answer.text
+        for name, value in _HEADERS.items():
+            assert answer.headers[name] == value
 
 
 def test_a_session_is_kept_from_scripts_and_other_sites_and_ends(anybody: httpx.Client, clock: SetClock) -> None:
@@ -242,6 +310,21 @@ def test_health_names_roles_that_are_silent(anybody: httpx.Client, rooms: Rooms,
     assert answer.json()["roles"] == {"receive": "silent", "work": "up"}
     beats.stop()
     assert looked(rooms) == {"receive": "silent"}
+
+
+def test_a_role_that_has_been_dead_for_days_is_still_named(anybody: httpx.Client, rooms: Rooms, pool: Pool) -> None:
+    with transaction(pool) as connection:
+        connection.execute(
+            "INSERT INTO role_beats VALUES ('receive', 'h', 1, now(), now() - interval '3 days'), "
+            "('work', 'h', 2, now(), now() - interval '2 days')"
+        )
+    beats = Beats(pool, "work")
+    beats.start()  # each beat also forgets old ones
+    assert wait_until(lambda: looked(rooms).get("work") == "up", PATIENCE_S)
+    beats.stop()
+    rooms.watch.look()
+    answer = anybody.get("/healthz").json()
+    assert (answer["status"], answer["roles"]["receive"]) == ("degraded", "silent")
 
 
 def looked(rooms: Rooms) -> dict[str, str]:
