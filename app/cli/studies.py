@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from app.cli.common import add_config, add_json, open_database
+from app.cli.common import add_config, add_json, how_many, open_database
 from app.overview import STATES, Overview, StudyDetail, StudyRow
 from app.revisions import Refused, Revisions
 
@@ -19,7 +19,7 @@ def add_to(commands: Any) -> None:
 
     listing = verbs.add_parser("list", help="studies, latest received first")
     listing.add_argument("--state", choices=STATES)
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=how_many, default=50)
     listing.set_defaults(run=_list)
     show = verbs.add_parser("show", help="everything about one study")
     show.set_defaults(run=_show)
