@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,23 +35,22 @@ class StudyPlan:
         return len(self.images) + len(self.late)
 
 
-def plan_studies(count: int, folder: Path, random: Random, *, within_s: float) -> list[StudyPlan]:
+def plan_studies(count: int, folder: Path, random: Random, *, within_s: float, name: str = "chaos") -> list[StudyPlan]:
     """Write the objects of `count` studies to `folder`; every third has several images, every other one a late image.
 
-    The first study is sent at the beginning, the last before three quarters of `within_s` have passed.
+    The first study is sent at the beginning, the last before three quarters of `within_s` have passed. Studies of
+    another `name` are of other patients.
     """
     folder.mkdir(parents=True, exist_ok=True)
     films = _films()
-    return [
-        _plan(number, films, folder, random, at_s=0.75 * within_s * number / max(count, 1)) for number in range(count)
-    ]
+    plans = (_plan(f"{name}-{number:04}", number, films, folder, random) for number in range(count))
+    return [replace(plan, at_s=0.75 * within_s * number / count) for number, plan in enumerate(plans)]
 
 
-def _plan(number: int, films: Sequence[Path], folder: Path, random: Random, *, at_s: float) -> StudyPlan:
-    seed = f"chaos-{number}"
+def _plan(seed: str, number: int, films: Sequence[Path], folder: Path, random: Random) -> StudyPlan:
     whole = 1 + (random.choice((1, 2)) if number % 3 == 1 else 0)
     late = 1 if number % 2 == 1 else 0
-    patient = {"PatientID": f"CHAOS-{number:04}", "PatientName": f"Chaos^Study{number}"}
+    patient = {"PatientID": seed.upper(), "PatientName": f"{seed}^Planned"}
     prior = dx_from_image(_film(films, number + 3, random), seed=f"{seed}-prior", StudyDate=_PRIOR_DATE, **patient)
     paths = []
     for image in range(whole + late):
@@ -61,7 +60,7 @@ def _plan(number: int, films: Sequence[Path], folder: Path, random: Random, *, a
             "SOPInstanceUID": seeded_uid(seed, f"image-{image}"),
             "SeriesNumber": str(image + 1),
             "StudyDate": _CURRENT_DATE,
-            "AccessionNumber": f"CHAOS{number:04}",
+            "AccessionNumber": f"A{seed}".upper()[:16],
             **patient,
         }
         ds = dx_from_image(_film(films, number, random), seed=f"{seed}-{image}", **attributes)
@@ -72,7 +71,7 @@ def _plan(number: int, films: Sequence[Path], folder: Path, random: Random, *, a
         prior=as_bytes(prior),
         images=tuple(paths[:whole]),
         late=tuple(paths[whole:]),
-        at_s=at_s,
+        at_s=0.0,
         late_after_s=random.uniform(1.0, 12.0),
     )
 
