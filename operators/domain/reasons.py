@@ -99,7 +99,7 @@ REASONS: dict[ReasonCode, Reason] = {
     ),
     ReasonCode.PACS_REFUSED: Reason(
         sentence="The PACS refused the request.",
-        action="Check credentials, AE titles and the PACS log, then retry.",
+        action="Check credentials, AE titles and the PACS log; what waits goes on by itself, retry what is parked.",
     ),
     ReasonCode.RIS_AWAY: Reason(
         sentence="The RIS does not answer.",

@@ -21,6 +21,10 @@ class Answers:
     is_complete: bool
 
 
+WAITED_FOR = frozenset({ReasonCode.PACS_AWAY, ReasonCode.PACS_REFUSED})
+"""Codes of a TransientError that is the archive's: waited for until it is too late, then done without priors."""
+
+
 class GoneError(PermanentError):
     """The archive does not have what was asked for."""
 
@@ -29,7 +33,11 @@ class GoneError(PermanentError):
 
 
 class Archive(Protocol):
-    """Where earlier studies are. Each method raises TransientError(PACS_AWAY) or PermanentError(PACS_REFUSED)."""
+    """Where earlier studies are. Each method raises one of WAITED_FOR, or PermanentError(PACS_REFUSED).
+
+    TransientError(PACS_REFUSED): the archive refuses us, whatever is asked (credentials, certificate).
+    PermanentError(PACS_REFUSED): it refuses this request.
+    """
 
     def find_studies(self, patient_id: str) -> Answers:
         """Return the studies that the archive names for a patient ID."""

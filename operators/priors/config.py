@@ -119,7 +119,7 @@ class PriorsConfig:
         Whether a study is taken for the same patient's where only one side names the issuer of the patient ID. Even
         then birth dates must be there and agree.
     give_up_after_s
-        Seconds since the first attempt after which a PACS that is away is no longer waited for.
+        Seconds since the first attempt after which a PACS that is away or refuses this node is no longer waited for.
     """
 
     url: str = ""

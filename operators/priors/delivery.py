@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from operators.domain.errors import TransientError
 from operators.domain.ids import pseudonym
 from operators.domain.messages import Image, Patient, PriorDecision, Study
-from operators.domain.reasons import ReasonCode
-from operators.priors.archive import Archive, GoneError
+from operators.priors.archive import WAITED_FOR, Archive, GoneError
 from operators.priors.candidates import WantedImage
 from operators.priors.files import PriorFiles, UnreadableFileError, study_of
 from operators.priors.identity import Identity, compare_identity
@@ -38,7 +37,8 @@ class Delivery:
         """Return the chosen priors with their images.
 
         A prior that the archive no longer has, that cannot be read, or whose files name another patient, is left out
-        with its reason. Raises TransientError while the archive is away, unless it is too late to wait for it.
+        with its reason. Raises TransientError while the archive is away or refuses us, unless it is too late to
+        wait for it.
         """
         priors: list[Study] = []
         kept: list[WantedImage] = []
@@ -68,7 +68,7 @@ class Delivery:
             except UnreadableFileError:
                 lack = DecisionCode.UNREADABLE
             except TransientError as error:
-                if error.code is not ReasonCode.PACS_AWAY or not is_late():
+                if error.code not in WAITED_FOR or not is_late():
                     raise
                 return images, DecisionCode.NOT_DELIVERED
         return images, lack

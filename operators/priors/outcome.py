@@ -19,6 +19,7 @@ class Hindrance(StrEnum):
     NO_PACS = "Priors could not be looked for: no PACS is set up to be asked."
     NO_PATIENT_ID = "Priors could not be looked for: the study has no patient ID."
     PACS_AWAY = "Priors could not be looked for: the PACS did not answer in time."
+    PACS_REFUSED = "Priors could not be looked for: the PACS refused this node for too long."
     INCOMPLETE = "Priors could not be fully looked for: the PACS's answers cannot be shown to be complete."
 
 

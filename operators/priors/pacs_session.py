@@ -17,6 +17,7 @@ from operators.priors.config import PriorsConfig
 
 _PASSING_STATUSES = frozenset({408, 425, 429})
 _GONE_STATUSES = frozenset({404, 410})
+_DISTRUST_STATUSES = frozenset({401, 403})
 
 
 class BearerAuth(AuthBase):
@@ -87,7 +88,7 @@ def pacs_errors(url: str) -> Iterator[None]:
         raise error_of_status(status, host) from exc
     except requests.exceptions.SSLError as exc:
         if _is_distrust(exc):
-            raise PermanentError(ReasonCode.PACS_REFUSED, host=host, kind="certificate not trusted") from exc
+            raise TransientError(ReasonCode.PACS_REFUSED, host=host, kind="certificate not trusted") from exc
         raise TransientError(ReasonCode.PACS_AWAY, host=host, kind="SSLError") from exc
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as exc:
         raise TransientError(ReasonCode.PACS_AWAY, host=host, kind=type(exc).__name__) from exc
@@ -96,11 +97,17 @@ def pacs_errors(url: str) -> Iterator[None]:
 
 
 def error_of_status(status: int, host: str) -> NodeError:
-    """Return the error that an HTTP status means: 5xx and the like pass, the rest must be looked at."""
+    """Return the error that an HTTP status means.
+
+    5xx and the like pass; credentials that are refused are refused to every study, until an admin has mended them; the
+    rest is this request's, and must be looked at.
+    """
     if status >= 500 and status != 501:
         return TransientError(ReasonCode.PACS_AWAY, host=host, status=status)
     if status in _PASSING_STATUSES:
         return TransientError(ReasonCode.PACS_AWAY, host=host, status=status)
+    if status in _DISTRUST_STATUSES:
+        return TransientError(ReasonCode.PACS_REFUSED, host=host, status=status)
     if status in _GONE_STATUSES:
         return GoneError(status)
     return PermanentError(ReasonCode.PACS_REFUSED, host=host, status=status)

@@ -15,7 +15,7 @@ from operators.domain.errors import TransientError
 from operators.domain.ids import Revision, StudyUid, pseudonym
 from operators.domain.messages import CaseWithPriors, PriorDecision, PriorOutcome, PriorSearch, Study
 from operators.domain.reasons import ReasonCode
-from operators.priors.archive import Archive
+from operators.priors.archive import WAITED_FOR, Archive
 from operators.priors.candidates import FrozenSearch
 from operators.priors.config import PriorsConfig, RelevanceRule
 from operators.priors.delivery import Delivered, Delivery
@@ -45,7 +45,8 @@ class Repository(Protocol):
 class PriorsStage:
     """Finds, chooses and fetches the priors of a study.
 
-    Raises TransientError while the PACS, the database or room on disk is lacking, PermanentError when the PACS refuses.
+    Raises TransientError while the PACS, its trust in us, the database or room on disk is lacking, PermanentError when
+    the PACS refuses a request.
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class PriorsStage:
         try:
             choice, is_complete = self._choose(study, rule, self._archive)
         except TransientError as error:
-            if error.code is not ReasonCode.PACS_AWAY or not self._is_late(study):
+            if error.code not in WAITED_FOR or not self._is_late(study):
                 raise
-            return self._without_priors(PriorOutcome.COULD_NOT_ASK, Hindrance.PACS_AWAY.value)
+            hindrance = Hindrance.PACS_REFUSED if error.code is ReasonCode.PACS_REFUSED else Hindrance.PACS_AWAY
+            return self._without_priors(PriorOutcome.COULD_NOT_ASK, hindrance.value)
         delivered = self._deliver(study, choice)
         outcome, sentence = conclude(delivered.decisions, is_complete=is_complete)
         return self._answer(outcome, sentence, delivered.decisions), delivered

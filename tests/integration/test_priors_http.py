@@ -147,7 +147,18 @@ def test_a_passing_trouble_is_transient(server: ScriptedServer, status: int) -> 
     assert "P-1" not in str(caught.value)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 501])
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_are_refused_are_waited_for(server: ScriptedServer, tmp_path: Path, status: int) -> None:
+    server.answer = answering(status, b"no")
+    archive = archive_of(server)
+    for ask in (lambda: archive.find_studies("P-1"), lambda: archive.fetch(WANTED, tmp_path / "a.dcm")):
+        with pytest.raises(TransientError) as caught:
+            ask()
+        assert (caught.value.code, caught.value.facts["status"]) == (ReasonCode.PACS_REFUSED, status)
+        assert "P-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
 def test_a_refusal_is_permanent(server: ScriptedServer, status: int) -> None:
     server.answer = answering(status, b"no")
     with pytest.raises(PermanentError) as caught:
@@ -363,16 +374,17 @@ def test_client_certificate_and_authority_are_used(tls_server: ScriptedServer, t
     assert archive_of(tls_server, ca_file=tls.ca, **identity).find_studies("P-1").is_complete
 
 
-def test_a_pacs_whose_certificate_is_not_trusted_is_refused(tls_server: ScriptedServer) -> None:
-    with pytest.raises(PermanentError) as caught:
+def test_a_pacs_whose_certificate_is_not_trusted_is_waited_for(tls_server: ScriptedServer) -> None:
+    with pytest.raises(TransientError) as caught:
         archive_of(tls_server).find_studies("P-1")
+    assert caught.value.code is ReasonCode.PACS_REFUSED
     assert caught.value.facts["kind"] == "certificate not trusted"
 
 
 def test_a_pacs_that_wants_a_certificate_we_do_not_have_refuses(
     tls_1_2_server: ScriptedServer, tls: TlsMaterial
 ) -> None:
-    with pytest.raises(PermanentError) as caught:
+    with pytest.raises(TransientError) as caught:
         archive_of(tls_1_2_server, ca_file=tls.ca).find_studies("P-1")
     assert caught.value.code is ReasonCode.PACS_REFUSED
 
@@ -381,7 +393,7 @@ def test_a_refusal_that_the_closing_connection_may_swallow_is_never_an_empty_ans
     tls_server: ScriptedServer, tls: TlsMaterial
 ) -> None:
     # In TLS 1.3 the alert follows the handshake, and a reset can overtake it: then it looks like a PACS that is away.
-    with pytest.raises((PermanentError, TransientError)) as caught:
+    with pytest.raises(TransientError) as caught:
         archive_of(tls_server, ca_file=tls.ca).find_studies("P-1")
     assert caught.value.code in (ReasonCode.PACS_REFUSED, ReasonCode.PACS_AWAY)
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
 from operators.domain.database import Pool, transaction
-from operators.domain.errors import PermanentError, TransientError
+from operators.domain.errors import TransientError
 from operators.domain.messages import CaseWithPriors, Patient, PriorOutcome, Study
 from operators.domain.reasons import ReasonCode
 from operators.priors.candidates import WantedImage
@@ -258,7 +258,9 @@ def test_a_pacs_that_stays_away_ends_in_a_frozen_could_not_ask(
     assert stage(current_of("AWAY-1")).search.outcome is PriorOutcome.COULD_NOT_ASK
 
 
-def test_a_wrong_password_parks_and_the_right_one_finds(tmp_path: Path, pool: Pool, revision_began: datetime) -> None:
+def test_a_wrong_password_is_waited_out_and_the_right_one_finds(
+    tmp_path: Path, pool: Pool, revision_began: datetime
+) -> None:
     require("Orthanc", "libOrthancDicomWeb.so")
     with Orthanc(tmp_path / "pacs", users={"node": "right"}) as pacs:
         put(pacs, "password", "PASSWORD-1")
@@ -269,7 +271,7 @@ def test_a_wrong_password_parks_and_the_right_one_finds(tmp_path: Path, pool: Po
             if finds:
                 assert stage(current_of("PASSWORD-1")).search.outcome is PriorOutcome.FOUND
                 continue
-            with pytest.raises(PermanentError) as caught:
+            with pytest.raises(TransientError) as caught:
                 stage(current_of("PASSWORD-1"))
             assert (caught.value.code, caught.value.facts["status"]) == (ReasonCode.PACS_REFUSED, 401)
 

@@ -20,6 +20,7 @@ from tests.support.objects import dx_from_image, save
 from tests.support.priors import NOW, PATIENT, StandingClock, candidate, current_study, image_header
 
 AWAY = TransientError(ReasonCode.PACS_AWAY)
+DISTRUSTS_US = TransientError(ReasonCode.PACS_REFUSED, status=401)
 FILM = np.zeros((8, 8), dtype=np.uint8)
 
 
@@ -177,28 +178,48 @@ def test_answers_that_may_be_incomplete_do_not_mean_that_no_prior_exists(house: 
     assert house.stage()(current_study(revision=Revision(2))).search.outcome is PriorOutcome.FOUND
 
 
+@pytest.mark.parametrize("error", [AWAY, DISTRUSTS_US])
 @pytest.mark.parametrize("where", ["find", "1.2.1", "1.2.1.1.1"])
-def test_a_pacs_that_is_away_is_waited_for(house: House, where: str) -> None:
+def test_a_pacs_that_is_away_or_distrusts_us_is_waited_for(house: House, where: str, error: TransientError) -> None:
     house.archive.candidates = [candidate("1.2.1")]
-    house.archive.failing[where] = AWAY
+    house.archive.failing[where] = error
     house.clock.at = NOW + timedelta(seconds=1799)
     with pytest.raises(TransientError) as caught:
         house.stage()(current_study())
-    assert caught.value.code is ReasonCode.PACS_AWAY
+    assert caught.value.code is error.code
     assert house.repository.kept == {}
     house.archive.failing.clear()
     assert house.stage()(current_study()).search.outcome is PriorOutcome.FOUND
 
 
+@pytest.mark.parametrize("error", [AWAY, DISTRUSTS_US])
 @pytest.mark.parametrize("where", ["find", "1.2.1", "1.2.1.1.1"])
-def test_a_pacs_away_too_long_freezes_that_it_could_not_be_asked(house: House, where: str) -> None:
+def test_a_pacs_away_too_long_freezes_that_it_could_not_be_asked(
+    house: House, where: str, error: TransientError
+) -> None:
     house.archive.candidates = [candidate("1.2.1")]
-    house.archive.failing[where] = AWAY
+    house.archive.failing[where] = error
     house.clock.at = NOW + timedelta(seconds=1800)
     case = house.stage()(current_study())
     assert (case.search.outcome, case.priors) == (PriorOutcome.COULD_NOT_ASK, ())
     house.archive.failing.clear()
     assert house.stage()(current_study()).search == case.search
+
+
+@pytest.mark.parametrize(("error", "said"), [(AWAY, "did not answer"), (DISTRUSTS_US, "refused this node")])
+def test_the_sentence_says_why_the_pacs_could_not_be_asked(house: House, error: TransientError, said: str) -> None:
+    house.archive.failing["find"] = error
+    house.clock.at = NOW + timedelta(hours=1)
+    assert said in house.stage()(current_study()).search.sentence
+
+
+def test_a_full_disk_is_waited_for_however_late_it_is(house: House) -> None:
+    house.archive.candidates = [candidate("1.2.1")]
+    house.archive.failing["1.2.1.1.1"] = TransientError(ReasonCode.STORAGE_FULL)
+    house.clock.at = NOW + timedelta(hours=1)
+    with pytest.raises(TransientError):
+        house.stage()(current_study())
+    assert house.repository.kept == {}
 
 
 def test_a_retry_fetches_only_what_is_missing(house: House) -> None:
@@ -258,7 +279,7 @@ def test_a_file_that_is_no_image_is_left_out_and_fetched_again_next_time(house: 
 
 
 def test_a_refusal_parks_the_study_and_freezes_nothing(house: House) -> None:
-    house.archive.failing["find"] = PermanentError(ReasonCode.PACS_REFUSED, status=401)
+    house.archive.failing["find"] = PermanentError(ReasonCode.PACS_REFUSED, status=400)
     house.clock.at = NOW + timedelta(hours=1)
     with pytest.raises(PermanentError):
         house.stage()(current_study())
