@@ -25,7 +25,7 @@ from operators.domain.reasons import ReasonCode
 
 logger = logging.getLogger(__name__)
 
-PATIENT = frozenset({ReasonCode.PACS_AWAY, ReasonCode.DATABASE_AWAY, ReasonCode.STORAGE_FULL})
+PATIENT = frozenset({ReasonCode.PACS_AWAY, ReasonCode.PACS_REFUSED, ReasonCode.DATABASE_AWAY, ReasonCode.STORAGE_FULL})
 """Reasons that are nobody's fault in the study: waited out for as long as they last."""
 
 _DATABASE_WAIT_S = 1.0
@@ -113,7 +113,10 @@ class Desk:
             self._end(job, _stopping())
 
     def _take_up(self, job: StudyJob, underway: _Underway) -> bool:
-        """Put the job into the graph; False when there is nothing to do for it."""
+        """Put the job into the graph; False when there is nothing to do for it.
+
+        A node that is stopping gives the attempt back: restarts are not the study's fault.
+        """
         attempts = self._revisions.start(job)
         if attempts is None:
             return False
@@ -123,6 +126,7 @@ class Desk:
             self._revisions.park(job, Stopped(job=job, stage="work", error=error))
             return False
         if not self.inbox.put(attempt("assemble", self._load, Item(job=job, value=job))):
+            self._revisions.give_back(job, attempts)
             raise _stopping()
         return True
 
@@ -175,8 +179,12 @@ class Desk:
         if not isinstance(stopped.error, TransientError):
             self._revisions.park(stopped.job, stopped)
             return
-        not_before = self._clock.now() + timedelta(seconds=self._config.wait_s(attempts))
-        self._revisions.put_back(stopped.job, stopped, not_before, forgiven=stopped.error.code in PATIENT)
+        code = stopped.error.code
+        # A refused password is tried seldom: archives lock an account that fails often.
+        is_refused = code is ReasonCode.PACS_REFUSED
+        wait_s = self._config.longest_wait_s if is_refused else self._config.wait_s(attempts)
+        not_before = self._clock.now() + timedelta(seconds=wait_s)
+        self._revisions.put_back(stopped.job, stopped, not_before, forgiven=code in PATIENT)
 
 
 def _stopping() -> TransientError:

@@ -18,7 +18,7 @@ from app.jobs import TASK, enqueue, job_of
 from operators.domain.database import Connection, Pool, transaction
 from operators.domain.ids import pseudonym
 from operators.domain.items import Stopped
-from operators.domain.messages import StudyJob
+from operators.domain.messages import PriorOutcome, StudyJob
 from operators.domain.reasons import REASONS, ReasonCode
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ SET state = 'working', attempts = attempts + 1, started_at = coalesce(started_at
     next_attempt_at = NULL, stage = NULL, reason_code = NULL, reason = NULL
 WHERE study_uid = %s AND revision = %s
 RETURNING attempts"""
+
+_GIVE_BACK = """
+UPDATE revisions SET attempts = attempts - 1
+WHERE study_uid = %s AND revision = %s AND state = 'working' AND attempts = %s"""
 
 _PUT_BACK = """
 UPDATE revisions
@@ -75,6 +79,12 @@ UPDATE revisions
 SET state = 'queued', attempts = 0, started_at = NULL, next_attempt_at = NULL,
     stage = NULL, reason_code = NULL, reason = NULL
 WHERE study_uid = %s AND revision = %s"""
+
+# A search that could not ask is asked again with the study; one that was answered stays as it was frozen.
+_FORGET_SEARCH = """
+DELETE FROM prior_searches p
+WHERE p.study_uid = %(study_uid)s AND p.revision = %(revision)s AND p.outcome = %(could_not_ask)s
+  AND NOT EXISTS (SELECT FROM results r WHERE r.study_uid = p.study_uid AND r.revision = p.revision)"""
 
 _RETRY_OUTBOX = """
 UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = now(), leased_until = NULL, reason_code = NULL,
@@ -130,6 +140,11 @@ class Revisions:
             started = connection.execute(_START, _key(job)).fetchone()
             return int(started["attempts"]) if started else None
 
+    def give_back(self, job: StudyJob, attempts: int) -> None:
+        """Count the attempt that `start` just began as none; nothing changes when another has begun since."""
+        with transaction(self._pool) as connection:
+            connection.execute(_GIVE_BACK, (*_key(job), attempts))
+
     def file(self, job: StudyJob, filer: Filer, stage_s: Mapping[str, float]) -> bool:
         """Commit the draft with its documents and outbox rows; False when the job was no longer being worked on."""
         with transaction(self._pool) as connection:
@@ -173,8 +188,10 @@ class Revisions:
             key, state = (study_uid, row["revision"]), row["state"]
             is_discarded_draft = state == "withdrawn" and connection.execute(_HAS_RESULT, key).fetchone() is not None
             if state in ("parked", "withdrawn") and not is_discarded_draft:
+                job = job_of(study_uid, row["revision"])
                 connection.execute(_RETRY, key)
-                enqueue(connection, job_of(study_uid, row["revision"]))
+                connection.execute(_FORGET_SEARCH, {**_named(job), "could_not_ask": PriorOutcome.COULD_NOT_ASK.value})
+                enqueue(connection, job)
                 return None
             if connection.execute(_RETRY_OUTBOX, (study_uid,)).fetchone():
                 return None

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.peer
 
 AWAY = TransientError(ReasonCode.PACS_AWAY, destination="pacs")
 REFUSED = TransientError(ReasonCode.PACS_REFUSED, status=403)
+TROUBLE = TransientError(ReasonCode.INTERNAL_ERROR, kind="trouble")
 UNREADABLE = PermanentError(ReasonCode.NO_READABLE_VIEW)
 
 
@@ -127,19 +128,27 @@ def test_a_draft_that_is_sent_nowhere_is_done(pool: Pool, job: StudyJob, rendere
 
 def test_what_may_pass_is_put_back_with_reason_and_time(pool: Pool, job: StudyJob) -> None:
     desk = desk_on(pool)
-    with StandIn(desk.inbox, desk.settle, stopping(REFUSED)):
+    with StandIn(desk.inbox, desk.settle, stopping(TROUBLE)):
         desk.work(job)
     row = revision_row(pool, job)
-    assert (row["state"], row["stage"], row["reason_code"]) == ("queued", "priors", "pacs-refused")
-    assert row["reason"] == REFUSED.sentence
+    assert (row["state"], row["stage"], row["reason_code"]) == ("queued", "priors", "internal-error")
+    assert row["reason"] == TROUBLE.sentence
     assert row["next_attempt_at"] == RENDERED_AT + timedelta(seconds=2)
     assert [each["scheduled_at"] for each in queued_jobs(pool)] == [row["next_attempt_at"]]
+
+
+def test_a_refused_password_is_not_tried_often(pool: Pool, job: StudyJob) -> None:
+    desk = desk_on(pool)
+    with StandIn(desk.inbox, desk.settle, stopping(REFUSED)):
+        desk.work(job)
+    longest = timedelta(seconds=WorkConfig().longest_wait_s)
+    assert revision_row(pool, job)["next_attempt_at"] == RENDERED_AT + longest
 
 
 def test_waits_grow_and_an_attempt_too_many_parks(pool: Pool, job: StudyJob) -> None:
     desk = desk_on(pool)
     waits = []
-    with StandIn(desk.inbox, desk.settle, stopping(REFUSED)) as graph:
+    with StandIn(desk.inbox, desk.settle, stopping(TROUBLE)) as graph:
         for _ in range(3):
             desk.work(job)
             waits.append(revision_row(pool, job)["next_attempt_at"] - RENDERED_AT)
@@ -150,13 +159,16 @@ def test_waits_grow_and_an_attempt_too_many_parks(pool: Pool, job: StudyJob) -> 
     assert len(graph.taken) == 3
 
 
-def test_a_peer_that_is_away_never_uses_the_attempts_up(pool: Pool, job: StudyJob) -> None:
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
+def test_a_peer_that_is_away_or_distrusts_us_never_uses_the_attempts_up(
+    pool: Pool, job: StudyJob, error: TransientError
+) -> None:
     desk = desk_on(pool)
-    with StandIn(desk.inbox, desk.settle, stopping(AWAY)):
+    with StandIn(desk.inbox, desk.settle, stopping(error)):
         for _ in range(8):
             desk.work(job)
     row = revision_row(pool, job)
-    assert (row["state"], row["attempts"], row["reason_code"]) == ("queued", 0, "pacs-away")
+    assert (row["state"], row["attempts"], row["reason_code"]) == ("queued", 0, error.code.value)
 
 
 def test_what_cannot_pass_parks_the_study_with_its_reason(pool: Pool, job: StudyJob) -> None:
@@ -272,6 +284,26 @@ def test_a_job_taken_up_after_the_end_is_left_for_another_worker(pool: Pool, job
     with pytest.raises(TransientError):
         desk.work(job)
     assert revision_row(pool, job)["state"] == "working"
+
+
+def test_restarts_use_no_attempt_up(pool: Pool, job: StudyJob, rendered: DraftReport) -> None:
+    for _ in range(8):
+        stopping_desk = desk_on(pool)
+        stopping_desk.stop()
+        with pytest.raises(TransientError):
+            stopping_desk.work(job)
+    assert revision_row(pool, job)["attempts"] == 0
+    desk = desk_on(pool)
+    with StandIn(desk.inbox, desk.settle, ends_of(small_draft(job.study_uid, of=rendered))):
+        desk.work(job)
+    assert revision_row(pool, job)["state"] == "delivering"
+
+
+def test_an_attempt_that_another_worker_began_since_is_not_given_back(pool: Pool, job: StudyJob) -> None:
+    revisions = Revisions(pool)
+    assert (revisions.start(job), revisions.start(job)) == (1, 2)
+    revisions.give_back(job, 1)
+    assert revision_row(pool, job)["attempts"] == 2
 
 
 def test_jobs_of_a_graph_that_died_are_let_go(pool: Pool, job: StudyJob) -> None:

@@ -12,8 +12,10 @@ from operators.domain.drafts import Document, DraftReport, OutboxEntry
 from operators.domain.errors import PermanentError
 from operators.domain.ids import Destination
 from operators.domain.items import Stopped
-from operators.domain.messages import StudyJob
+from operators.domain.messages import PriorOutcome, PriorSearch, StudyJob
 from operators.domain.reasons import ReasonCode
+from operators.priors.candidates import FrozenSearch
+from operators.priors.repository import PriorSearches
 from tests.support.comparisons import comparison
 from tests.support.drafts import RENDERED_AT, draft_of, small_draft
 from tests.support.working import job_of, put_revision, queued_jobs, revision_row
@@ -86,6 +88,33 @@ def test_retry_takes_a_discarded_study_up_again(pool: Pool, revisions: Revisions
     assert revision_row(pool, job)["state"] == "withdrawn"
     assert revisions.retry(job.study_uid) is None
     assert revision_row(pool, job)["state"] == "queued"
+
+
+@pytest.mark.parametrize("outcome", list(PriorOutcome))
+def test_retry_asks_for_priors_again_only_where_nobody_could_be_asked(
+    pool: Pool, revisions: Revisions, outcome: PriorOutcome
+) -> None:
+    job = put_revision(pool, job_of(), "parked", **PARKED)
+    searches = PriorSearches(pool)
+    search = PriorSearch(outcome=outcome, decisions=(), searched_at=RENDERED_AT, sentence="So it was.")
+    found = searches.freeze(job.study_uid, job.revision, FrozenSearch(search=search, images=()))
+    assert revisions.retry(job.study_uid) is None
+    kept = searches.load(job.study_uid, job.revision)
+    assert kept == (None if outcome is PriorOutcome.COULD_NOT_ASK else found)
+
+
+def test_a_search_whose_draft_is_filed_stays_as_the_draft_says_it(
+    pool: Pool, revisions: Revisions, rendered: DraftReport
+) -> None:
+    job = put_revision(pool, job_of(), "working")
+    search = PriorSearch(
+        outcome=PriorOutcome.COULD_NOT_ASK, decisions=(), searched_at=RENDERED_AT, sentence="Nobody was asked."
+    )
+    found = PriorSearches(pool).freeze(job.study_uid, job.revision, FrozenSearch(search=search, images=()))
+    assert file_for(revisions, job, rendered)
+    park_deliveries(pool, job)
+    assert revisions.retry(job.study_uid) is None
+    assert PriorSearches(pool).load(job.study_uid, job.revision) == found
 
 
 @pytest.mark.parametrize("state", ["receiving", "assembling", "queued", "working", "delivering", "done"])
