@@ -10,11 +10,12 @@ from operators.domain.database import Pool, transaction
 from operators.domain.drafts import DocumentKind
 from operators.domain.ids import InstanceUid, Revision, SeriesUid, StudyUid
 
+# What an archive has goes before what it is to get; what it refused it cannot be referred to.
 _LATEST_SR: Final = """
 SELECT d.content
 FROM documents d JOIN outbox o ON o.identity = d.identity
-WHERE d.study_uid = %(study_uid)s AND d.revision < %(revision)s AND d.kind = %(kind)s
-ORDER BY d.revision DESC
+WHERE d.study_uid = %(study_uid)s AND d.revision < %(revision)s AND d.kind = %(kind)s AND o.state <> 'parked'
+ORDER BY o.state = 'sent' DESC, d.revision DESC
 LIMIT 1
 """
 _REFERENCE_KEYWORDS: Final = ["StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"]
@@ -39,10 +40,10 @@ class Predecessors(Protocol):
 
 
 class FiledPredecessors:
-    """Predecessors from the database: the latest earlier revision whose SR was, or still is, to be delivered.
+    """Predecessors from the database: the latest earlier revision whose SR was sent; without one, whose SR waits.
 
-    A draft that never left the node (shadow mode, discarded deliveries) is nobody's predecessor: the archive could not
-    follow the reference.
+    A draft that never left the node (shadow mode, refused or discarded deliveries) is nobody's predecessor: the archive
+    could not follow the reference.
     """
 
     def __init__(self, pool: Pool) -> None:

@@ -340,3 +340,40 @@ def test_latest_of_several_earlier_drafts_is_replaced(pool: Pool, tmp_path: Path
     found = FiledPredecessors(pool).predecessor_of(drafts[0].study_uid, Revision(3))
     assert found is not None
     assert found.instance_uid == drafts[1].document(DocumentKind.SR).identity
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (("parked", None), None),
+        (("waiting", "parked"), 1),
+        (("sent", "parked"), 1),
+        (("sent", "waiting"), 1),
+        (("parked", "waiting"), 2),
+        (("waiting", "sent"), 2),
+        (("sent", "sent"), 2),
+    ],
+)
+def test_draft_refers_to_one_that_an_archive_has_or_will_have(
+    pool: Pool, tmp_path: Path, states: tuple[str, str | None], expected: int | None
+) -> None:
+    drafts: dict[int, DraftReport] = {}
+    for number, state in enumerate(states, start=1):
+        if state is not None:
+            drafts[number] = filed(pool, draft_of(comparison(tmp_path, revision=number)))
+            with transaction(pool) as connection:
+                connection.execute("UPDATE outbox SET state = %s WHERE revision = %s", (state, number))
+    found = FiledPredecessors(pool).predecessor_of(drafts[1].study_uid, Revision(3))
+    identity = found.instance_uid if found else None
+    assert identity == (drafts[expected].document(DocumentKind.SR).identity if expected else None)
+
+
+def test_draft_that_one_of_two_archives_refused_is_still_a_predecessor(pool: Pool, tmp_path: Path) -> None:
+    draft = draft_of(comparison(tmp_path))
+    sr = draft.document(DocumentKind.SR)
+    filed(pool, draft, [entry_of(draft, sr, PACS), entry_of(draft, sr, Destination("other"))])
+    with transaction(pool) as connection:
+        connection.execute("UPDATE outbox SET state = 'parked' WHERE destination = 'other'")
+    found = FiledPredecessors(pool).predecessor_of(draft.study_uid, Revision(2))
+    assert found is not None
+    assert found.instance_uid == sr.identity
