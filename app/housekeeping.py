@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+import psycopg
+
 from operators.domain.clock import Clock
 from operators.domain.database import Pool
-from operators.domain.errors import TransientError
+from operators.domain.errors import NodeError
 from operators.priors.files import PriorFiles
 from operators.retrieve.hnsw import build_indexes
 
@@ -56,7 +58,9 @@ class Housekeeping:
     def _try(self, chore: Callable[[], None]) -> None:
         try:
             chore()
-        except (TransientError, OSError) as exc:
+        except NodeError as error:
+            logger.warning("housekeeping.put_off", extra={"code": error.code.value})
+        except (OSError, psycopg.Error) as exc:  # the kind alone: a database's words may hold values of rows
             logger.warning("housekeeping.put_off", extra={"kind": type(exc).__name__})
 
     def _index(self) -> None:

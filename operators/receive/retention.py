@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from operators.domain.clock import Clock
 from operators.domain.database import Connection, Pool, transaction
 from operators.domain.errors import NodeError
@@ -97,7 +99,7 @@ class SpoolKeeper:
                 self.sweep()
             except NodeError as error:
                 logger.warning("spool.not_swept", extra={"code": error.code.value})
-            except OSError as exc:
+            except (OSError, psycopg.Error) as exc:  # the kind alone: a database's words may hold values of rows
                 logger.warning("spool.not_swept", extra={"kind": type(exc).__name__})
 
     def _is_short(self) -> bool:

@@ -153,3 +153,21 @@ def test_sweeps_run_on_their_own_and_end_when_told(tmp_path: Path, pool: Pool) -
     room.keeper.start()
     assert wait_until(lambda: not room.spool.has(path), 10.0)
     room.keeper.stop()
+
+
+def test_sweeps_outlive_an_error_of_the_database_that_nobody_thought_of(
+    tmp_path: Path, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = Room(tmp_path, pool, SpoolConfig(keep_days=1.0, purge_below_mib=0, refuse_below_mib=0, sweep_every_s=0.01))
+    path = room.add("1.1", days_ago=5)
+    with pool.connection() as connection:
+        connection.execute("ALTER TABLE instances RENAME TO elsewhere")
+
+    room.keeper.start()
+    assert wait_until(lambda: "spool.not_swept" in caplog.text, 10.0)
+    with pool.connection() as connection:
+        connection.execute("ALTER TABLE elsewhere RENAME TO instances")
+    assert wait_until(lambda: not room.spool.has(path), 10.0)
+    room.keeper.stop()
+
+    assert {vars(record)["kind"] for record in caplog.records if record.msg == "spool.not_swept"} == {"UndefinedTable"}
