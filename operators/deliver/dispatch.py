@@ -111,14 +111,19 @@ class Line:
 
     def _carry(self, leased: Leased, stop: threading.Event) -> None:
         error = self._send(leased)
-        facts = {"destination": self.destination, "study": pseudonym(leased.entry.study_uid)}
+        facts: dict[str, str | int] = {"destination": self.destination, "study": pseudonym(leased.entry.study_uid)}
         kind = leased.entry.document.kind.value
         if error is None:
             self._note(stop, lambda: self._outbox.mark_sent(leased, self._clock.now()))
             logger.info("document.sent", extra={**facts, "kind": kind})
             self._recover(stop)
             return
-        logger.warning("document.not_sent", extra={**facts, "kind": kind, "reason": error.sentence})
+        facts |= {"kind": kind, "reason": error.sentence}
+        failures = self._failures + 1
+        if not isinstance(error, TransientError) or leased.attempts + 1 >= self._config.most_attempts:
+            logger.warning("document.not_sent", extra={**facts, "parked": True})
+        elif _is_power_of_two(failures):  # an archive may be away for a week
+            logger.warning("document.not_sent", extra={**facts, "failures": failures})
         if isinstance(error, TransientError):
             self._wait_for_it(leased, error, stop)
         else:
@@ -170,3 +175,7 @@ class Line:
     def _rest(self, seconds: float) -> None:
         self._called.wait(seconds)
         self._called.clear()
+
+
+def _is_power_of_two(count: int) -> bool:
+    return count & (count - 1) == 0

@@ -230,6 +230,47 @@ def test_entry_that_failed_too_often_is_given_up(pool: Pool, rendered: DraftRepo
     assert row["reason_code"] == "retries-exhausted"
 
 
+def test_archive_that_is_away_for_long_is_logged_at_doubling_counts(
+    pool: Pool, rendered: DraftReport, caplog: pytest.LogCaptureFixture
+) -> None:
+    filed(pool, small_draft(of=rendered))
+    clock, stop = SetClock(), threading.Event()
+    config = OutboxConfig(first_wait_s=1, longest_wait_s=1, lease_s=3, poll_s=1)
+    away: list[Exception] = [TransientError(ReasonCode.PACS_AWAY) for _ in range(20)]
+    sender = Scripted(errors=away)
+    of = line(pool, sender, clock, config)
+    for _ in range(20):
+        assert of.step(stop)
+        clock.pass_s(1)
+    assert logged_failures(caplog) == [1, 2, 4, 8, 16]
+    while of.step(stop):
+        pass
+    sender.errors = [TransientError(ReasonCode.PACS_AWAY)]
+    filed(pool, small_draft("2.25.9", of=rendered))
+    assert of.step(stop)
+    assert logged_failures(caplog) == [1, 2, 4, 8, 16, 1]
+
+
+def test_document_that_is_parked_is_logged_every_time(
+    pool: Pool, rendered: DraftReport, caplog: pytest.LogCaptureFixture
+) -> None:
+    filed(pool, small_draft(of=rendered))
+    clock, stop = SetClock(), threading.Event()
+    config = OutboxConfig(first_wait_s=1, longest_wait_s=1, lease_s=3, poll_s=1, most_attempts=3)
+    away: list[Exception] = [TransientError(ReasonCode.PACS_AWAY) for _ in range(3)]
+    of = line(pool, Scripted(errors=[*away, PermanentError(ReasonCode.PACS_REFUSED)]), clock, config)
+    for _ in range(4):
+        assert of.step(stop)
+        clock.pass_s(1)
+    assert outbox_states(pool) == ["parked", "parked"]
+    assert logged_failures(caplog) == [1, 2, None, None]
+
+
+def logged_failures(caplog: pytest.LogCaptureFixture) -> list[int | None]:
+    """Return how often the line had failed at each line of the log; None for a document that was parked."""
+    return [vars(record).get("failures") for record in caplog.records if record.msg == "document.not_sent"]
+
+
 def test_document_sent_while_the_database_goes_away_is_marked_when_it_is_back(
     pool: Pool, rendered: DraftReport
 ) -> None:
