@@ -1,18 +1,25 @@
 """Log records to one JSON object a line on stderr: the event's name, the time, and the keyed facts given with it.
 
-Of other people's libraries only the fixed text is printed: their arguments, extras and exceptions may hold identifiers.
+Of other people's libraries only fixed text is printed, with the place that said it and the kind of exception: their
+arguments, extras, exceptions and ready-made sentences may hold identifiers.
 """
 
 import json
 import logging
 import sys
+import threading
 import warnings
 from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+logger = logging.getLogger(__name__)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _OURS = ("app", "operators", "models")
 _QUIET = (
+    "asyncio",
     "pynetdicom",
     "dicomweb_client",
     "psycopg.pool",
@@ -22,7 +29,7 @@ _QUIET = (
     "uvicorn.access",
     "highdicom",
 )
-"""Libraries that log requests and identifiers: errors of theirs only, and never their arguments."""
+"""Libraries that log requests and identifiers: errors of theirs only."""
 _SILENT = ("procrastinate", "pydicom")
 """Libraries whose very texts hold a job's arguments or the value they object to."""
 
@@ -41,15 +48,24 @@ class JsonLines(logging.Formatter):
             line["event"] = record.getMessage()
             line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         else:
-            line["event"] = _library(record)
+            line.update(_library(record))
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def _library(record: logging.LogRecord) -> str:
-    """Text of a library's record without its arguments, which may be identifiers; uvicorn's are addresses."""
-    if record.args and not record.name.startswith("uvicorn"):
-        return str(record.msg)
-    return record.getMessage()[:200]
+def _library(record: logging.LogRecord) -> dict[str, str]:
+    """Return what may be told of a library's record.
+
+    A text that comes without arguments may have been put together from them, or be an exception; then the place in the
+    library tells what was said. Only uvicorn's texts are known to be fixed and its arguments to be addresses.
+    """
+    told = {"event": "text withheld", "place": f"{record.filename}:{record.lineno}"}
+    if record.name.startswith("uvicorn"):
+        told["event"] = record.getMessage().partition("\n")[0][:200]
+    elif record.args and isinstance(record.msg, str):
+        told["event"] = record.msg
+    if record.exc_info and record.exc_info[0]:
+        told["kind"] = record.exc_info[0].__name__
+    return told
 
 
 def configure(level: str = "INFO") -> None:
@@ -64,3 +80,21 @@ def configure(level: str = "INFO") -> None:
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")  # pydicom's, too, print values
+
+
+def hold_tracebacks() -> None:
+    """Let exceptions that nothing catches end in a line of the log: Python's own tracebacks print values."""
+    sys.excepthook = lambda kind, _, trace: _uncaught(kind, trace)
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_traceback)
+    logging.raiseExceptions = False
+
+
+def _uncaught(kind: type[BaseException], trace: TracebackType | None) -> None:
+    if issubclass(kind, SystemExit):  # a thread's own way to end
+        return
+    place = ""
+    while trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    logger.critical("exception.uncaught", extra={"kind": kind.__name__, "place": place})

@@ -53,3 +53,4 @@ def set_up_listener() -> None:
     """Make a listener process part of the house: its logs, and its end with its parent's."""
     signals.die_with_parent()
     logs.configure()
+    logs.hold_tracebacks()
