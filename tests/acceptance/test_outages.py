@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx
@@ -20,7 +19,7 @@ import pytest
 
 from app.postgres import current_url
 from tests.chaos.sending import Modality
-from tests.chaos.studies import StudyPlan, plan_studies
+from tests.chaos.studies import StudyPlan, plan_studies, seeded
 from tests.chaos.verdict import judge
 from tests.chaos.victims import Kind, find_victims, kill
 from tests.support.house import TOKEN, House
@@ -73,7 +72,7 @@ class Health:
 @contextmanager
 def sending(house: House, folder: Path, name: str) -> Iterator[list[StudyPlan]]:
     """Give the PACS the priors and begin to send; in the end all must be acknowledged, done, neither lost nor twice."""
-    plans = plan_studies(STUDIES, folder, Random(name), within_s=AWAY_S, name=name)  # noqa: S311 - to be repeatable
+    plans = plan_studies(STUDIES, folder, seeded(name), within_s=AWAY_S, name=name)
     for plan in plans:
         house.pacs.archive.upload(plan.prior)
     modality = Modality(house.node.peer, lambda _: None)

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx
 
 from tests.chaos.killing import HastyNode, Kill, Killer
 from tests.chaos.sending import Modality
-from tests.chaos.studies import StudyPlan, plan_studies
+from tests.chaos.studies import StudyPlan, plan_studies, seeded
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.victims import OF_THE_NODE, Kind
 from tests.support.house import House
@@ -76,7 +75,7 @@ class Teller:
 
 def run(scale: Scale, *, seed: int, folder: Path) -> Outcome:
     """Start a house in `folder`, send, kill, wait, judge; the house ends with the run."""
-    random, tell = Random(seed), Teller()  # noqa: S311 - a run must be repeatable
+    random, tell = seeded(seed), Teller()
     plans = plan_studies(scale.studies, folder / "objects", random, within_s=scale.within_s)
     moments_s = sorted(random.uniform(0.02, 1.0) * scale.within_s for _ in range(scale.kills))
     house = House(folder)

@@ -35,6 +35,11 @@ class StudyPlan:
         return len(self.images) + len(self.late)
 
 
+def seeded(seed: int | str) -> Random:
+    """Return what draws: the same for the same seed, since a run must be repeatable."""
+    return Random(seed)  # noqa: S311 - nothing is kept secret here
+
+
 def plan_studies(count: int, folder: Path, random: Random, *, within_s: float, name: str = "chaos") -> list[StudyPlan]:
     """Write the objects of `count` studies to `folder`; every third has several images, every other one a late image.
 

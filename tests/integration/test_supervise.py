@@ -1,5 +1,6 @@
 """A node's own processes: ports that are taken, settings that are wrong, orderly ends and ends of every other kind."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import yaml
 
-from app.postgres.ports import LOOPBACK, free_port
+from app.postgres import current_url
+from app.postgres.ports import LOOPBACK, free_port, is_free
 from tests.chaos.victims import Kind, Victim, find_victims, kill
 from tests.support.house import Node
 from tests.support.objects import dx_from_image, save
@@ -53,6 +56,7 @@ def node(open_folder: Path) -> Iterator[HouseWithoutWork]:
 @contextmanager
 def taken(port: int) -> Iterator[None]:
     with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((LOOPBACK, port))
         listener.listen()
         yield
@@ -125,6 +129,16 @@ def test_a_database_that_was_never_there_is_waited_for(tmp_path: Path) -> None:
     assert "migration.waits" in said
 
 
+@contextmanager
+def held(node: Node) -> Iterator[None]:
+    """Hold the supervisor; its roles go on."""
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+
+
 def victims(node: Node, kind: Kind) -> list[Victim]:
     return [victim for victim in find_victims(node.pid, node.state_dir) if victim.kind is kind]
 
@@ -154,6 +168,21 @@ def test_a_listener_that_is_killed_comes_back_beside_the_others(node: HouseWitho
         PATIENCE_S,
     )
     assert before[1] in victims(node, Kind.LISTENER)
+
+
+def test_roles_follow_a_database_that_has_to_move_to_another_port(node: HouseWithoutWork) -> None:
+    (database,) = victims(node, Kind.POSTMASTER)
+    port = urlsplit(current_url(node.state_dir / "postgres") or "").port
+    assert port is not None
+    with contextlib.ExitStack() as stack:
+        with held(node):  # nobody starts the database before its port is taken
+            kill(database)
+            assert wait_until(lambda: is_free(port), PATIENCE_S)
+            stack.enter_context(taken(port))
+        assert comes_back(node, Kind.POSTMASTER, database)
+        assert wait_until(lambda: urlsplit(current_url(node.state_dir / "postgres") or "").port != port, PATIENCE_S)
+        assert wait_until(lambda: bool(victims(node, Kind.WEB)) and node.is_ready(), PATIENCE_S)
+        assert node.states() == {}
 
 
 def test_a_supervisor_that_is_killed_takes_its_roles_along_and_its_successor_finds_database_and_ports(
@@ -188,10 +217,9 @@ def test_a_stop_signal_is_obeyed_while_the_database_is_away(open_folder: Path, p
     node = HouseWithoutWork(open_folder / "stopped-without", {})
     node.start()
     (database,) = victims(node, Kind.POSTMASTER)
-    os.kill(node.pid, signal.SIGSTOP)  # nobody starts the database again
-    kill(database)
-    os.kill(node.pid, signal.SIGTERM)
-    os.kill(node.pid, signal.SIGCONT)
+    with held(node):  # nobody starts the database again
+        kill(database)
+        os.kill(node.pid, signal.SIGTERM)
     assert wait_until(lambda: not node.is_running, PATIENCE_S)
     node.stop()
 
