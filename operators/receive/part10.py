@@ -152,9 +152,13 @@ class _Watch:
 
 
 def _walk_items(stream: BinaryIO, size: int) -> bool:
-    """Step over the items of encapsulated pixel data (PS3.5 A.4); return whether any fragment holds something."""
+    """Step over the items of encapsulated pixel data (PS3.5 A.4); return whether any fragment holds something.
+
+    Only the delimiter says that no fragment is missing: an object may have been cut where an item ends.
+    """
     found, position, items = False, stream.tell(), 0
-    while head := stream.read(8):
+    while True:
+        head = stream.read(8)
         if len(head) < 8:
             raise BadObjectError(Defect.TRUNCATED)
         group, number, length = struct.unpack("<HHL", head)
@@ -169,7 +173,6 @@ def _walk_items(stream: BinaryIO, size: int) -> bool:
         found = found or (items > 0 and length > 0)  # the first item is the offset table
         items += 1
         stream.seek(position)
-    return found
 
 
 def _inflated(file: BinaryIO) -> tuple[BinaryIO, int]:

@@ -100,6 +100,15 @@ def test_encapsulated_pixels_are_walked_to_their_end(tmp_path: Path) -> None:
     assert _defect(tmp_path, body[:-4], JPEGLSLossless) is Defect.TRUNCATED
 
 
+def test_encapsulated_pixels_cut_where_an_item_ends_are_noticed(tmp_path: Path) -> None:
+    body = _body(_encapsulated(b"\xff\xd8" * 50, b"\xff\xd8" * 70))
+    delimiter, last_item = 8, 8 + 140
+
+    assert body[-delimiter:] == b"\xfe\xff\xdd\xe0\0\0\0\0"
+    assert _defect(tmp_path, body[:-delimiter], JPEGLSLossless) is Defect.TRUNCATED
+    assert _defect(tmp_path, body[: -delimiter - last_item], JPEGLSLossless) is Defect.TRUNCATED
+
+
 def test_encapsulated_pixels_without_a_fragment_are_none(tmp_path: Path) -> None:
     ds = dx_from_image(_PIXELS)
     ds.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0"
