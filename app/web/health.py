@@ -18,7 +18,11 @@ from operators.domain.reasons import ReasonCode
 logger = logging.getLogger(__name__)
 
 _COUNTERS = "SELECT name, label, value FROM counters ORDER BY name, label"
-_REFUSALS = "SELECT calling_ae, reason, sum(times) AS times FROM refusals GROUP BY calling_ae, reason ORDER BY 1, 2"
+# Peers choose their names: each is a time series of its own, and so only those refused most are told apart.
+_REFUSALS = """
+WITH top AS (SELECT calling_ae FROM refusals GROUP BY calling_ae ORDER BY sum(times) DESC, calling_ae LIMIT %s)
+SELECT coalesce(top.calling_ae, 'other') AS calling_ae, reason, sum(times) AS times
+FROM refusals LEFT JOIN top USING (calling_ae) GROUP BY 1, 2 ORDER BY 1, 2"""
 _OUTBOX = """
 SELECT destination, state, count(*) AS documents,
        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')), 0)::float8 AS oldest_s
@@ -28,6 +32,7 @@ _BEATS = (
 )
 
 SILENT_AFTER_S = 30.0
+_NAMES_TOLD = 50
 _LOOK_EVERY_S = 1.0
 _STALE_AFTER_S = 5.0
 
@@ -120,7 +125,7 @@ class NodeCollector(Collector):
         yield studies
         with transaction(self._pool) as connection:
             counters = connection.execute(_COUNTERS).fetchall()
-            refusals = connection.execute(_REFUSALS).fetchall()
+            refusals = connection.execute(_REFUSALS, (_NAMES_TOLD,)).fetchall()
             outbox = connection.execute(_OUTBOX).fetchall()
         events = CounterMetricFamily("interval_events", "Events counted by name.", labels=["name", "label"])
         for row in counters:

@@ -1,5 +1,6 @@
 """The rows of what was received: an object that lies in the spool becomes part of a revision, in one transaction.
 
+An object that is sent again with other content takes the place of what was there, wherever that was: see `replace`.
 The row of the study is the lock: arrivals of one study take turns with each other and with the closing of its revision.
 """
 
@@ -14,7 +15,7 @@ from psycopg_pool import PoolTimeout
 from operators.domain.codec import to_json
 from operators.domain.database import Pool, pipelined
 from operators.domain.errors import TransientError
-from operators.domain.ids import AeTitle, InstanceUid
+from operators.domain.ids import AeTitle, InstanceUid, StudyUid
 from operators.domain.lifecycle import OPEN_STATES
 from operators.domain.messages import InstanceHeader
 
@@ -42,7 +43,7 @@ WHERE {" OR ".join(f"(studies.{name} = '' AND excluded.{name} <> '')" for name i
 
 _COLUMNS = """
     (instance_uid, study_uid, series_uid, revision, sop_class_uid, transfer_syntax_uid, modality, patient_key, header,
-     path, size_bytes, calling_ae, received_at)"""
+     path, size_bytes, sha256, calling_ae, received_at)"""
 
 # An open revision takes the image, else the next number is opened; nothing changes for an object that has a row.
 # Runs with the study's row locked by the statement before, so that what it sees of the revisions stays true.
@@ -55,7 +56,7 @@ WITH latest AS (
     SELECT %(instance_uid)s, %(study_uid)s, %(series_uid)s,
            CASE WHEN latest.is_open THEN latest.revision ELSE coalesce(latest.revision, 0) + 1 END,
            %(sop_class_uid)s, %(transfer_syntax_uid)s, %(modality)s, %(patient_key)s, %(header)s::jsonb,
-           %(path)s, %(size_bytes)s, %(calling_ae)s, %(received_at)s
+           %(path)s, %(size_bytes)s, %(sha256)s, %(calling_ae)s, %(received_at)s
     FROM (SELECT 1) AS always LEFT JOIN latest ON true
     ON CONFLICT (instance_uid) DO NOTHING
     RETURNING revision
@@ -70,22 +71,116 @@ SELECT revision FROM stored"""  # noqa: S608 - a constant
 _PUT_ASIDE = f"""
 INSERT INTO instances {_COLUMNS}
 VALUES (%(instance_uid)s, %(study_uid)s, %(series_uid)s, 0, %(sop_class_uid)s, %(transfer_syntax_uid)s, %(modality)s,
-        %(patient_key)s, %(header)s, %(path)s, %(size_bytes)s, %(calling_ae)s, %(received_at)s)
+        %(patient_key)s, %(header)s, %(path)s, %(size_bytes)s, %(sha256)s, %(calling_ae)s, %(received_at)s)
 ON CONFLICT (instance_uid) DO NOTHING
 RETURNING revision"""  # noqa: S608 - a constant
 
-_STORED = "SELECT path, purged_at FROM instances WHERE instance_uid = %(instance_uid)s"
+_STORED = """
+SELECT i.path, i.sha256, i.study_uid, i.purged_at IS NOT NULL AS purged,
+       (SELECT r.state FROM revisions r WHERE r.study_uid = i.study_uid ORDER BY r.revision DESC LIMIT 1) AS state
+FROM instances i WHERE i.instance_uid = %(instance_uid)s"""
 
-_RESTORE = """
-UPDATE instances
-SET path = %(path)s, size_bytes = %(size_bytes)s, transfer_syntax_uid = %(transfer_syntax_uid)s, header = %(header)s,
-    purged_at = NULL
-WHERE instance_uid = %(instance_uid)s AND path = %(replaces)s RETURNING 1"""
+_LOCK_FORMER_STUDY = "SELECT 1 FROM studies WHERE study_uid = %(former_study_uid)s FOR UPDATE"
+
+# An image of the same study stays in its revision: the newer one that is opened for it reads the older ones' too.
+_REPLACE = """
+WITH latest AS (
+    SELECT revision, state, state = ANY(%(open)s) AS is_open FROM revisions
+    WHERE study_uid = %(study_uid)s ORDER BY revision DESC LIMIT 1
+), taken AS (
+    SELECT CASE WHEN latest.is_open THEN latest.revision ELSE coalesce(latest.revision, 0) + 1 END AS revision,
+           latest.state IS NULL OR latest.state = ANY(%(open)s) OR %(reopens)s::text[] IS NULL
+           OR latest.state = ANY(%(reopens)s) AS is_taken
+    FROM (SELECT 1) AS always LEFT JOIN latest ON true
+), replaced AS (
+    UPDATE instances i
+    SET study_uid = %(study_uid)s, series_uid = %(series_uid)s, sop_class_uid = %(sop_class_uid)s,
+        transfer_syntax_uid = %(transfer_syntax_uid)s, modality = %(modality)s, patient_key = %(patient_key)s,
+        header = %(header)s::jsonb, path = %(path)s, size_bytes = %(size_bytes)s, sha256 = %(sha256)s,
+        calling_ae = %(calling_ae)s, received_at = %(received_at)s, purged_at = NULL,
+        revision = CASE WHEN NOT %(opens_study)s THEN 0
+                        WHEN i.study_uid = %(study_uid)s AND i.revision > 0 THEN i.revision
+                        ELSE taken.revision END
+    FROM taken
+    WHERE i.instance_uid = %(instance_uid)s AND i.path = %(replaces)s
+    RETURNING taken.revision, %(opens_study)s AND taken.is_taken AS opens
+), kept AS (
+    INSERT INTO revisions (study_uid, revision, state, opened_at, last_instance_at)
+    SELECT %(study_uid)s, revision, 'receiving', %(received_at)s, %(received_at)s FROM replaced WHERE opens
+    ON CONFLICT (study_uid, revision) DO UPDATE
+    SET state = 'receiving', last_instance_at = greatest(revisions.last_instance_at, excluded.last_instance_at)
+)
+SELECT revision FROM replaced"""
+
+_IS_REPLACED = "EXISTS (SELECT FROM instances i WHERE i.instance_uid = %(instance_uid)s AND i.path = %(path)s)"
+_IMAGES_OF = "FROM instances i WHERE i.study_uid = {study} AND i.revision > 0"
+
+# Where the image came from: what is left there is read anew, and where nothing is left there is nothing to read.
+_LEAVE = f"""
+WITH latest AS (
+    SELECT revision, state, state = ANY(%(open)s) AS is_open FROM revisions
+    WHERE study_uid = %(former_study_uid)s ORDER BY revision DESC LIMIT 1
+)
+INSERT INTO revisions (study_uid, revision, state, opened_at, last_instance_at)
+SELECT %(former_study_uid)s, CASE WHEN is_open THEN revision ELSE revision + 1 END, 'receiving', %(received_at)s,
+       %(received_at)s
+FROM latest
+WHERE %(former_study_uid)s <> %(study_uid)s AND state <> 'withdrawn' AND {_IS_REPLACED}
+      AND EXISTS (SELECT {_IMAGES_OF.format(study="%(former_study_uid)s")})
+ON CONFLICT (study_uid, revision) DO UPDATE
+SET state = 'receiving', last_instance_at = greatest(revisions.last_instance_at, excluded.last_instance_at)"""
+_EMPTIED = f"""
+UPDATE revisions SET state = 'withdrawn', finished_at = %(received_at)s, next_attempt_at = NULL
+WHERE study_uid = %(former_study_uid)s AND state IN ('receiving', 'assembling', 'queued', 'parked')
+      AND %(former_study_uid)s <> %(study_uid)s AND {_IS_REPLACED}
+      AND NOT EXISTS (SELECT {_IMAGES_OF.format(study="%(former_study_uid)s")})"""
+
+
+def _corrected(name: str, said: str) -> str:
+    """Return the assignment that keeps what a column says while an image says it, else takes what one does say."""
+    images = _IMAGES_OF.format(study="s.study_uid")
+    instead = f"SELECT {said} {images} AND {said} <> '' ORDER BY i.received_at, i.instance_uid LIMIT 1"
+    return (
+        f"{name} = CASE WHEN EXISTS (SELECT {images} AND {said} = s.{name}) THEN s.{name} "
+        f"ELSE coalesce(({instead}), '') END"
+    )
+
+
+_SAID = {"patient_id": "i.header->'patient'->>'patient_id'"} | {
+    name: f"i.header->'patient'->>'{name.removeprefix('patient_')}'"
+    if name.startswith("patient_")
+    else f"i.header->>'{name}'"
+    for name in _TEXTS
+}
+_CORRECT = f"""
+UPDATE studies s SET {", ".join(_corrected(name, said) for name, said in _SAID.items())}
+WHERE s.study_uid IN (%(study_uid)s, %(former_study_uid)s) AND %(opens_study)s AND {_IS_REPLACED}
+      AND EXISTS (SELECT {_IMAGES_OF.format(study="s.study_uid")})
+      AND (s.study_uid <> %(study_uid)s OR {" OR ".join(f"s.{name} <> %({name})s" for name in _SAID)})"""
+
+_REOPEN = """
+INSERT INTO revisions (study_uid, revision, state, opened_at, last_instance_at)
+SELECT study_uid, revision + 1, 'receiving', %(received_at)s, %(received_at)s
+FROM (SELECT * FROM revisions WHERE study_uid = %(study_uid)s ORDER BY revision DESC LIMIT 1) latest
+WHERE state = 'withdrawn'
+ON CONFLICT (study_uid, revision) DO NOTHING
+RETURNING revision"""
 
 _IS_OURS = "SELECT 1 FROM documents WHERE identity = %(instance_uid)s"
 
+REFUSALS_KEPT = 1000
+OTHER_NAME = "other"
+# A peer may call itself anything, again and again: past so many rows, new names are counted together.
 _REFUSE = """
-INSERT INTO refusals (calling_ae, called_ae, reason, last_at) VALUES (%(calling_ae)s, %(called_ae)s, %(reason)s, %(at)s)
+WITH place AS (
+    SELECT (SELECT count(*) FROM refusals) < %(kept)s OR EXISTS (
+        SELECT FROM refusals WHERE calling_ae = %(calling_ae)s AND called_ae = %(called_ae)s AND reason = %(reason)s
+    ) AS is_own
+)
+INSERT INTO refusals (calling_ae, called_ae, reason, last_at)
+SELECT CASE WHEN is_own THEN %(calling_ae)s ELSE %(other)s END, CASE WHEN is_own THEN %(called_ae)s ELSE %(other)s END,
+       %(reason)s, %(at)s
+FROM place
 ON CONFLICT (calling_ae, called_ae, reason)
 DO UPDATE SET times = refusals.times + 1, last_at = greatest(refusals.last_at, excluded.last_at)
 RETURNING times"""
@@ -103,6 +198,7 @@ class Arrival:
     header: InstanceHeader
     path: str
     size_bytes: int
+    sha256: str
     received_at: datetime
     calling_ae: AeTitle
     opens_study: bool
@@ -117,10 +213,16 @@ class Recorded(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """Where an object lies that was received before; `purged` when retention has removed the file."""
+    """Where an object lies that was received before; `purged` when retention has removed the file.
+
+    `state` is of its study's latest revision, None when there is no revision.
+    """
 
     path: str
     purged: bool
+    sha256: str
+    study_uid: StudyUid
+    state: str | None = None
 
 
 class Ledger:
@@ -140,20 +242,38 @@ class Ledger:
     def stored(self, instance_uid: InstanceUid) -> StoredFile | None:
         """Return where the object's file is, or None for an object without a row."""
         row = self._row({"instance_uid": instance_uid}, _STORED)
-        return StoredFile(path=row["path"], purged=row["purged_at"] is not None) if row else None
+        return StoredFile(**row) if row else None
 
-    def restore(self, arrival: Arrival, replaces: str) -> bool:
-        """Let the row of a known object, whose file `replaces` is gone, name a new one; its revision stays closed."""
-        return self._row({**_row(arrival), "replaces": replaces}, _RESTORE) is not None
+    def replace(self, arrival: Arrival, before: StoredFile) -> bool:
+        """Let the row of a known object name its new file; False when it does not name the former one any more.
+
+        Other content is read in the open revision or, when that was closed, in the next. The same content, whose file
+        was gone, begins a revision only where the study was parked or withdrawn. The study's identity becomes what its
+        images say now; an image that was in another study leaves that one.
+        """
+        is_same = arrival.sha256 == before.sha256
+        values = {
+            **_row(arrival),
+            "replaces": before.path,
+            "former_study_uid": before.study_uid,
+            "reopens": ["parked", "withdrawn"] if is_same else None,
+        }
+        lock = (_LOCK_STUDY, _LOCK_FORMER_STUDY) if arrival.opens_study else (_LOCK_FORMER_STUDY,)
+        self._row(values, *lock, _REPLACE, _LEAVE, _EMPTIED, _CORRECT, _IS_NAMED)
+        return self._row(values, *lock, _REPLACE) is not None
+
+    def reopen(self, arrival: Arrival) -> bool:
+        """Begin a revision of a withdrawn study whose image came again as it was; False for one not withdrawn."""
+        return self._row(_row(arrival), _LOCK_STUDY, _REOPEN) is not None
 
     def is_ours(self, instance_uid: str) -> bool:
         """Whether this node made the object."""
         return self._row({"instance_uid": instance_uid}, _IS_OURS) is not None
 
     def count_refusal(self, calling_ae: str, called_ae: str, reason: str, at: datetime) -> None:
-        """Count a refused association by its names."""
-        values = {"calling_ae": calling_ae, "called_ae": called_ae, "reason": reason, "at": at}
-        self._row(values, _REFUSE)
+        """Count a refused association by its names; past REFUSALS_KEPT rows, new names count as OTHER_NAME."""
+        names = {"calling_ae": calling_ae, "called_ae": called_ae, "reason": reason}
+        self._row({**names, "at": at, "kept": REFUSALS_KEPT, "other": OTHER_NAME}, _REFUSE)
 
     def count(self, name: str, label: str = "") -> None:
         """Add one to a counter that outlives the process."""
@@ -195,6 +315,8 @@ def _row(arrival: Arrival) -> dict[str, Any]:
         "header": to_json(InstanceHeader, header),
         "path": arrival.path,
         "size_bytes": arrival.size_bytes,
+        "sha256": arrival.sha256,
+        "opens_study": arrival.opens_study,
         "calling_ae": arrival.calling_ae,
         "received_at": arrival.received_at,
     }

@@ -374,6 +374,20 @@ def test_metrics_count_studies_events_and_documents(anybody: httpx.Client, pool:
     assert float(oldest[1]) >= 90.0
 
 
+def test_names_that_peers_invent_do_not_grow_the_metrics(anybody: httpx.Client, pool: Pool) -> None:
+    with transaction(pool) as connection:
+        connection.execute(
+            "INSERT INTO refusals SELECT 'AE' || n, 'INTERVAL', 'calling-ae', n, now() FROM generate_series(1, 80) n"
+        )
+        connection.execute("INSERT INTO refusals VALUES ('AE1', 'INTERVAL', 'called-ae', 1000, now())")
+    lines = [line for line in anybody.get("/metrics").text.splitlines() if line.startswith("interval_refused_total{")]
+    assert len(lines) == 50 + 2  # a second reason of AE1, and the rest
+    assert 'interval_refused_total{calling_ae="AE1",reason="called-ae"} 1000.0' in lines
+    assert 'interval_refused_total{calling_ae="AE80",reason="calling-ae"} 80.0' in lines
+    rest = sum(range(2, 32))  # AE1 and AE32 to AE80 were refused most
+    assert f'interval_refused_total{{calling_ae="other",reason="calling-ae"}} {float(rest)}' in lines
+
+
 def test_health_answers_while_the_database_hangs_and_returns_when_it_does() -> None:
     """Frozen, not killed: connections stay open and no answer comes, as with a dead disk or a lost network."""
     with fresh_postgres() as server:
