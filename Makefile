@@ -14,7 +14,7 @@ TRAIN  = $(VENV)-train/bin/python
 export PYTHONPATH := $(CURDIR)
 export HOLOSCAN_LOG_LEVEL ?= ERROR
 
-.PHONY: help demo test check run bench chaos train evaluate parity setup setup-dev peers format clean
+.PHONY: help demo test check run bench chaos train evaluate parity setup setup-dev peers peers-of-demo format clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -40,7 +40,10 @@ $(VENV)-train/.installed: requirements-train.txt
 peers: ## install the real peers of demo and tests (Orthanc, dcmtk, ...) from the distribution
 	@sh deploy/setup/peers.sh
 
-demo: peers $(VENV)/.dev ## the main job on real images against a real PACS, database and RIS
+peers-of-demo: # what demo, bench and chaos need of them
+	@sh deploy/setup/peers.sh orthanc orthanc-dicomweb dcmtk poppler-utils
+
+demo: peers-of-demo $(VENV)/.dev ## the main job on real images against a real PACS, database and RIS
 	$(RUN) -m deploy.demo --out $(or $(OUT),build/demo) $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev ## all tests; those whose peers are missing say so
@@ -60,10 +63,10 @@ format: $(VENV)/.dev ## write the house's formatting
 run: $(VENV)/.serving ## the node, with the settings of app.yaml
 	$(RUN) -m app run
 
-bench: peers $(VENV)/.dev ## speed beside what a user could run instead
+bench: peers-of-demo $(VENV)/.dev ## speed beside what a user could run instead
 	$(RUN) -m tests.bench --out $(or $(OUT),build/bench)
 
-chaos: peers $(VENV)/.dev ## N processes killed at random moments of a ten-study run: nothing lost, nothing doubled
+chaos: peers-of-demo $(VENV)/.dev ## N processes killed at random moments of a ten-study run: nothing lost, nothing doubled
 	$(RUN) -m tests.chaos --n $(N) --seed $(SEED) --out $(or $(OUT),build/chaos)
 
 train: $(VENV)-train/.installed ## train the bundle on DATA

@@ -1,4 +1,4 @@
-"""`run`, `migrate` and `selftest`: the node itself."""
+"""`run` and `migrate`: the node itself."""
 
 import argparse
 from typing import Any
