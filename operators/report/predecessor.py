@@ -10,12 +10,13 @@ from operators.domain.database import Pool, transaction
 from operators.domain.drafts import DocumentKind
 from operators.domain.ids import InstanceUid, Revision, SeriesUid, StudyUid
 
-# What an archive has goes before what it is to get; what it refused it cannot be referred to.
+# The latest that an archive has or, since a destination gets revisions in order, will have first: else two drafts would
+# name the same predecessor and none of them the other. What an archive refused it cannot be referred to.
 _LATEST_SR: Final = """
 SELECT d.content
 FROM documents d JOIN outbox o ON o.identity = d.identity
 WHERE d.study_uid = %(study_uid)s AND d.revision < %(revision)s AND d.kind = %(kind)s AND o.state <> 'parked'
-ORDER BY o.state = 'sent' DESC, d.revision DESC
+ORDER BY d.revision DESC
 LIMIT 1
 """
 _REFERENCE_KEYWORDS: Final = ["StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"]

@@ -348,7 +348,7 @@ def test_latest_of_several_earlier_drafts_is_replaced(pool: Pool, tmp_path: Path
         (("parked", None), None),
         (("waiting", "parked"), 1),
         (("sent", "parked"), 1),
-        (("sent", "waiting"), 1),
+        (("sent", "waiting"), 2),
         (("parked", "waiting"), 2),
         (("waiting", "sent"), 2),
         (("sent", "sent"), 2),
