@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
+from app.postgres import current_url
 from tests.chaos.killing import HastyNode, Kill, Killer
 from tests.chaos.sending import Modality
 from tests.chaos.studies import StudyPlan, plan_studies, seeded
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.victims import OF_THE_NODE, Kind
-from tests.support.house import House
+from tests.support.house import House, Node
 from tests.support.peers.process import wait_until
 
 _POLL_S = 0.5
@@ -131,9 +133,10 @@ def _see_through(
     killer.wait()
     ends_s = time.monotonic() + settle_s
     problems = []
-    if not modality.wait(ends_s - time.monotonic()):
+    if modality.wait(ends_s - time.monotonic()):
+        tell("everything was sent and acknowledged")
+    else:
         problems.append("not everything that was sent was acknowledged")
-    tell("everything was sent and acknowledged")
     progress = _Progress(house, plans, tell)
     if not wait_until(progress.is_over, max(ends_s - time.monotonic(), 1.0)):
         problems.append(f"after {settle_s:.0f} s: {progress.last}")
@@ -161,4 +164,17 @@ class _Progress:
         if said != self.last:
             self.last = said
             self._tell(said)
-        return states["done"] == len(self._uids) and not waiting
+        return states["done"] == len(self._uids) and not waiting and _jobs_left(self._node) == 0
+
+
+def _jobs_left(node: Node) -> int | None:
+    """Return how many jobs the queue holds, those that a dead worker left behind too; None when it cannot be asked."""
+    url = current_url(node.state_dir / "postgres")
+    if url is None:
+        return None
+    try:
+        with psycopg.connect(url) as connection:
+            found = connection.execute("SELECT count(*) FROM procrastinate_jobs").fetchone()
+    except psycopg.OperationalError:
+        return None
+    return int(found[0]) if found else None

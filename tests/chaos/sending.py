@@ -55,13 +55,13 @@ class Modality:
     def _send_plan(self, plan: StudyPlan, at_s: float) -> None:
         if self._given_up.wait(max(at_s - time.monotonic(), 0.0)):
             return
-        self._deliver(plan.images)
-        self._tell(f"study {plan.patient_id}: {len(plan.images)} images acknowledged")
-        if plan.late and not self._given_up.wait(plan.late_after_s):
-            self._deliver(plan.late)
+        if self._deliver(plan.images):
+            self._tell(f"study {plan.patient_id}: {len(plan.images)} images acknowledged")
+        if plan.late and not self._given_up.wait(plan.late_after_s) and self._deliver(plan.late):
             self._tell(f"study {plan.patient_id}: a late image acknowledged")
 
-    def _deliver(self, paths: Sequence[Path]) -> None:
+    def _deliver(self, paths: Sequence[Path]) -> bool:
+        """Repeat until all are acknowledged; False when it was given up before."""
         left = list(paths)
         while left and not self._given_up.is_set():
             stored = self._try(left)
@@ -69,6 +69,7 @@ class Modality:
             self._refused += len(left)
             if left:
                 self._given_up.wait(_PAUSE_S)
+        return not left
 
     def _try(self, paths: Sequence[Path]) -> set[Path]:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+import httpx
 import pydicom
 from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage
 
@@ -50,7 +51,11 @@ def judge(house: House, plans: Sequence[StudyPlan], *, others: bool = False) -> 
     verdict = Verdict()
     announced: dict[str, str] = {}
     for plan in plans:
-        detail = house.node.get(f"/api/v1/studies/{plan.study_uid}")
+        try:
+            detail = house.node.get(f"/api/v1/studies/{plan.study_uid}")
+        except httpx.HTTPError as exc:
+            verdict.lost[plan.study_uid].append(f"the node does not tell of it ({type(exc).__name__})")
+            continue
         _judge_study(detail["study"], plan, verdict)
         _judge_archive(house, plan.study_uid, detail["deliveries"], verdict)
         announced |= {each["identity"]: plan.study_uid for each in detail["deliveries"] if each["kind"] == "oru"}
