@@ -57,6 +57,7 @@ CREATE TABLE instances (
     header              jsonb NOT NULL,        -- operators.domain.messages.InstanceHeader
     path                text NOT NULL,         -- relative to the spool
     size_bytes          bigint NOT NULL,
+    sha256              text NOT NULL,         -- of the data set as it was sent
     calling_ae          text NOT NULL DEFAULT '',
     received_at         timestamptz NOT NULL DEFAULT now(),
     purged_at           timestamptz            -- the file was removed by retention

@@ -76,11 +76,13 @@ ON CONFLICT (instance_uid) DO NOTHING
 RETURNING revision"""  # noqa: S608 - a constant
 
 _STORED = """
-SELECT i.path, i.sha256, i.study_uid, i.purged_at IS NOT NULL AS purged,
+SELECT i.path, i.sha256, i.transfer_syntax_uid, i.study_uid, i.purged_at IS NOT NULL AS purged,
        (SELECT r.state FROM revisions r WHERE r.study_uid = i.study_uid ORDER BY r.revision DESC LIMIT 1) AS state
 FROM instances i WHERE i.instance_uid = %(instance_uid)s"""
 
-_LOCK_FORMER_STUDY = "SELECT 1 FROM studies WHERE study_uid = %(former_study_uid)s FOR UPDATE"
+# In one order, so that two arrivals that move images between the same studies do not wait for each other.
+_LOCK_BOTH = """
+SELECT 1 FROM studies WHERE study_uid IN (%(study_uid)s, %(former_study_uid)s) ORDER BY study_uid FOR UPDATE"""
 
 # An image of the same study stays in its revision: the newer one that is opened for it reads the older ones' too.
 _REPLACE = """
@@ -90,7 +92,7 @@ WITH latest AS (
 ), taken AS (
     SELECT CASE WHEN latest.is_open THEN latest.revision ELSE coalesce(latest.revision, 0) + 1 END AS revision,
            latest.state IS NULL OR latest.state = ANY(%(open)s) OR %(reopens)s::text[] IS NULL
-           OR latest.state = ANY(%(reopens)s) AS is_taken
+           OR latest.state = ANY(%(reopens)s::text[]) AS is_taken
     FROM (SELECT 1) AS always LEFT JOIN latest ON true
 ), replaced AS (
     UPDATE instances i
@@ -112,8 +114,11 @@ WITH latest AS (
 )
 SELECT revision FROM replaced"""
 
+# What follows a replacement happens only if there was one: another arrival of the same object may have been faster.
 _IS_REPLACED = "EXISTS (SELECT FROM instances i WHERE i.instance_uid = %(instance_uid)s AND i.path = %(path)s)"
+_NAMES_IT = f"SELECT 1 WHERE {_IS_REPLACED}"
 _IMAGES_OF = "FROM instances i WHERE i.study_uid = {study} AND i.revision > 0"
+_LEFT = _IMAGES_OF.format(study="%(former_study_uid)s")
 
 # Where the image came from: what is left there is read anew, and where nothing is left there is nothing to read.
 _LEAVE = f"""
@@ -126,14 +131,14 @@ SELECT %(former_study_uid)s, CASE WHEN is_open THEN revision ELSE revision + 1 E
        %(received_at)s
 FROM latest
 WHERE %(former_study_uid)s <> %(study_uid)s AND state <> 'withdrawn' AND {_IS_REPLACED}
-      AND EXISTS (SELECT {_IMAGES_OF.format(study="%(former_study_uid)s")})
+      AND EXISTS (SELECT {_LEFT})
 ON CONFLICT (study_uid, revision) DO UPDATE
-SET state = 'receiving', last_instance_at = greatest(revisions.last_instance_at, excluded.last_instance_at)"""
+SET state = 'receiving', last_instance_at = greatest(revisions.last_instance_at, excluded.last_instance_at)"""  # noqa: S608 - constants
 _EMPTIED = f"""
 UPDATE revisions SET state = 'withdrawn', finished_at = %(received_at)s, next_attempt_at = NULL
 WHERE study_uid = %(former_study_uid)s AND state IN ('receiving', 'assembling', 'queued', 'parked')
       AND %(former_study_uid)s <> %(study_uid)s AND {_IS_REPLACED}
-      AND NOT EXISTS (SELECT {_IMAGES_OF.format(study="%(former_study_uid)s")})"""
+      AND NOT EXISTS (SELECT {_LEFT})"""  # noqa: S608 - constants
 
 
 def _corrected(name: str, said: str) -> str:
@@ -146,17 +151,16 @@ def _corrected(name: str, said: str) -> str:
     )
 
 
-_SAID = {"patient_id": "i.header->'patient'->>'patient_id'"} | {
-    name: f"i.header->'patient'->>'{name.removeprefix('patient_')}'"
-    if name.startswith("patient_")
-    else f"i.header->>'{name}'"
+_PATIENT = "i.header->'patient'->>"
+_SAID = {"patient_id": f"{_PATIENT}'patient_id'"} | {
+    name: f"{_PATIENT}'{name.removeprefix('patient_')}'" if name.startswith("patient_") else f"i.header->>'{name}'"
     for name in _TEXTS
 }
 _CORRECT = f"""
 UPDATE studies s SET {", ".join(_corrected(name, said) for name, said in _SAID.items())}
-WHERE s.study_uid IN (%(study_uid)s, %(former_study_uid)s) AND %(opens_study)s AND {_IS_REPLACED}
+WHERE s.study_uid IN (%(study_uid)s, %(former_study_uid)s) AND {_IS_REPLACED}
       AND EXISTS (SELECT {_IMAGES_OF.format(study="s.study_uid")})
-      AND (s.study_uid <> %(study_uid)s OR {" OR ".join(f"s.{name} <> %({name})s" for name in _SAID)})"""
+      AND (s.study_uid <> %(study_uid)s OR {" OR ".join(f"s.{name} <> %({name})s" for name in _SAID)})"""  # noqa: S608 - columns
 
 _REOPEN = """
 INSERT INTO revisions (study_uid, revision, state, opened_at, last_instance_at)
@@ -221,8 +225,13 @@ class StoredFile:
     path: str
     purged: bool
     sha256: str
+    transfer_syntax_uid: str
     study_uid: StudyUid
     state: str | None = None
+
+    def is_of(self, arrival: Arrival) -> bool:
+        """Whether the arrival's data set is the same, bytes and encoding."""
+        return (self.sha256, self.transfer_syntax_uid) == (arrival.sha256, arrival.header.transfer_syntax_uid)
 
 
 class Ledger:
@@ -251,16 +260,14 @@ class Ledger:
         was gone, begins a revision only where the study was parked or withdrawn. The study's identity becomes what its
         images say now; an image that was in another study leaves that one.
         """
-        is_same = arrival.sha256 == before.sha256
         values = {
             **_row(arrival),
             "replaces": before.path,
             "former_study_uid": before.study_uid,
-            "reopens": ["parked", "withdrawn"] if is_same else None,
+            "reopens": ["parked", "withdrawn"] if before.is_of(arrival) else None,
         }
-        lock = (_LOCK_STUDY, _LOCK_FORMER_STUDY) if arrival.opens_study else (_LOCK_FORMER_STUDY,)
-        self._row(values, *lock, _REPLACE, _LEAVE, _EMPTIED, _CORRECT, _IS_NAMED)
-        return self._row(values, *lock, _REPLACE) is not None
+        lock = (_LOCK_BOTH, _LOCK_STUDY) if arrival.opens_study else (_LOCK_BOTH,)
+        return self._row(values, *lock, _REPLACE, _LEAVE, _EMPTIED, _CORRECT, _NAMES_IT) is not None
 
     def reopen(self, arrival: Arrival) -> bool:
         """Begin a revision of a withdrawn study whose image came again as it was; False for one not withdrawn."""

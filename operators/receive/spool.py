@@ -7,6 +7,7 @@ Every reception has a token of its own, so that no file that a row names is ever
 """
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -57,7 +58,8 @@ class SystemDisk:
 class PartFile:
     """One data set on its way into the spool. A failure to write is kept until `failure` is asked for.
 
-    `is_kept` says that a row may name the file by now, so that it must not be discarded.
+    `sha256` is of the data set alone, in hexadecimal. `is_kept` says that a row may name the file by now, so that it
+    must not be discarded.
     """
 
     def __init__(self, path: Path, token: str, disk: Disk) -> None:
@@ -66,6 +68,7 @@ class PartFile:
         self.data_set_at = 0
         self.size_bytes = 0
         self.failure: OSError | None = None
+        self._sha256 = hashlib.sha256()
         self.is_kept = False
         self._disk = disk
         self._descriptor = -1
@@ -77,10 +80,20 @@ class PartFile:
         except OSError as exc:
             self.failure = exc
         self.data_set_at = len(preface)
-        self.write(memoryview(preface))
+        self._append(memoryview(preface))
+
+    @property
+    def sha256(self) -> str:
+        """Of what was given to `write` so far."""
+        return self._sha256.hexdigest()
 
     def write(self, fragment: memoryview) -> None:
-        """Append a fragment; after a failure nothing more is written."""
+        """Append a fragment of the data set; after a failure nothing more is written."""
+        if self.failure is None:
+            self._sha256.update(fragment)
+            self._append(fragment)
+
+    def _append(self, fragment: memoryview) -> None:
         if self.failure is not None:
             return
         try:

@@ -2,17 +2,22 @@
 
 Success is answered only when file and row are durable, or were before. Whatever else happens, the sender still has the
 object and is told to keep it.
+
+An object that is known is compared by its bytes: the same again changes nothing, others take the place of what was
+there. The former file stays for what reads it at the moment; no row names it, and a sweep removes it.
 """
 
 import errno
 import logging
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from operators.domain.clock import Clock
 from operators.domain.errors import TransientError
 from operators.domain.ids import AeTitle, InstanceUid, StudyUid
 from operators.domain.messages import InstanceHeader, StoredInstance
+from operators.domain.reasons import ReasonCode
 from operators.receive.acceptance import StoreStatus, has_identifiers, opens_study
 from operators.receive.ledger import Arrival, Recorded, StoredFile
 from operators.receive.part10 import BadObjectError, Defect, read_received
@@ -22,8 +27,21 @@ logger = logging.getLogger(__name__)
 
 _STATUS_OF_DEFECT = {Defect.UNREADABLE: StoreStatus.CANNOT_UNDERSTAND, Defect.TRUNCATED: StoreStatus.TRUNCATED}
 
-# Names of the counters: objects refused (by status), sent again, our own sent back, and stored without being an image.
-REFUSED, DUPLICATE, OWN, WITHOUT_IMAGE = "objects_refused", "objects_duplicate", "objects_own", "objects_not_image"
+# Names of the counters: objects refused (by status), sent again as they were, sent again with other content, our own
+# sent back, and stored without being an image.
+REFUSED, DUPLICATE, REPLACED = "objects_refused", "objects_duplicate", "objects_replaced"
+OWN, WITHOUT_IMAGE = "objects_own", "objects_not_image"
+
+_WITHDRAWN = "withdrawn"
+_MOST_LOOKS = 5  # each one after another arrival of the same object was faster
+
+
+class _Kept(Enum):
+    """What became of an object's file."""
+
+    NEW = auto()
+    DUPLICATE = auto()
+    REPLACED = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +67,8 @@ class Records(Protocol):
 
     def record(self, arrival: Arrival) -> Recorded: ...  # noqa: D102
     def stored(self, instance_uid: InstanceUid) -> StoredFile | None: ...  # noqa: D102
-    def restore(self, arrival: Arrival, replaces: str) -> bool: ...  # noqa: D102
+    def replace(self, arrival: Arrival, before: StoredFile) -> bool: ...  # noqa: D102
+    def reopen(self, arrival: Arrival) -> bool: ...  # noqa: D102
     def is_ours(self, instance_uid: str) -> bool: ...  # noqa: D102
     def count(self, name: str, label: str = "") -> None: ...  # noqa: D102
 
@@ -101,19 +120,20 @@ class Storer:
             part.discard()
             self._count(OWN)
             return self._success(header, request, opens=False, duplicate=True)
-        duplicate = self._keep(part, header, request, is_image=is_image)
-        if duplicate:
-            self._count(DUPLICATE)
+        kept = self._keep(part, header, request, is_image=is_image)
+        if kept is not _Kept.NEW:
+            self._count(DUPLICATE if kept is _Kept.DUPLICATE else REPLACED)
         elif not is_image:
             self._count(WITHOUT_IMAGE)
-        return self._success(header, request, opens=is_image, duplicate=duplicate)
+        return self._success(header, request, opens=is_image, duplicate=kept is _Kept.DUPLICATE)
 
-    def _keep(self, part: PartFile, header: InstanceHeader, request: StoreRequest, *, is_image: bool) -> bool:
-        """Make file and row durable; return whether the object was there before."""
+    def _keep(self, part: PartFile, header: InstanceHeader, request: StoreRequest, *, is_image: bool) -> _Kept:
+        """Make file and row durable. Raises TransientError when that is not certain."""
         arrival = Arrival(
             header=header,
             path=self._files.keep(part, header.study_uid, header.instance_uid),
             size_bytes=part.size_bytes,
+            sha256=part.sha256,
             received_at=self._clock.now(),
             calling_ae=request.calling_ae,
             opens_study=is_image,
@@ -121,14 +141,27 @@ class Storer:
         # From here on the file stays when the database goes away: whether the row was committed is then unknown.
         part.is_kept = True
         if self._records.record(arrival) is Recorded.NEW:
-            return False
-        before = self._records.stored(header.instance_uid)
-        if before is not None and before.path == arrival.path:
-            return False  # the row is this arrival's: its commit was answered by a broken connection, and repeated
-        is_gone = before is not None and (before.purged or not self._files.has(before.path))
-        if before is None or not is_gone or not self._records.restore(arrival, before.path):
+            return _Kept.NEW
+        for _ in range(_MOST_LOOKS):
+            before = self._records.stored(header.instance_uid)
+            kept = self._keep_again(arrival, before) if before is not None else None
+            if kept is not None:
+                return kept
+        raise TransientError(ReasonCode.DATABASE_AWAY, kind="row not found")
+
+    def _keep_again(self, arrival: Arrival, before: StoredFile) -> _Kept | None:
+        """Keep an object that has a row; None when the row has changed meanwhile and must be looked at again."""
+        if before.path == arrival.path:
+            return _Kept.NEW  # the row is this arrival's: its commit was answered by a broken connection, and repeated
+        is_same = before.is_of(arrival)
+        if is_same and not before.purged and self._files.has(before.path):
+            if arrival.opens_study and before.state == _WITHDRAWN:
+                self._records.reopen(arrival)
             self._files.remove(arrival.path)
-        return True
+            return _Kept.DUPLICATE
+        if not self._records.replace(arrival, before):
+            return None
+        return _Kept.DUPLICATE if is_same else _Kept.REPLACED
 
     def _success(self, header: InstanceHeader, request: StoreRequest, *, opens: bool, duplicate: bool) -> StoreOutcome:
         stored = StoredInstance(

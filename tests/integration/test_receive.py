@@ -204,6 +204,41 @@ def test_an_object_whose_file_is_gone_is_stored_again(node: RunningReceiver, poo
     assert [(one["revision"], one["state"]) for one in rows(pool, _STUDIES)] == [(1, "done")]
 
 
+def test_a_corrected_object_takes_the_place_of_the_wrong_one_and_opens_the_next_revision(
+    node: RunningReceiver, pool: Pool, tmp_path: Path
+) -> None:
+    wrong, right = (
+        _dx(tmp_path, patient, SOPInstanceUID="1.2.3.4.5", StudyInstanceUID="1.2.3.4", PatientID=patient)
+        for patient in ("WRONG", "RIGHT")
+    )
+    assert storescu([wrong], node.peer()).all_stored
+    rows(pool, "UPDATE revisions SET state = 'done' RETURNING 1")
+
+    for _ in range(2):
+        assert storescu([right], node.peer()).all_stored
+
+    assert rows(pool, "SELECT patient_id FROM studies") == [{"patient_id": "RIGHT"}]
+    assert [(one["revision"], one["state"]) for one in rows(pool, _STUDIES)] == [(1, "done"), (2, "receiving")]
+    (row,) = rows(pool, "SELECT path FROM instances")
+    assert data_set_of(node.spool_root / row["path"]) == data_set_of(right)
+    assert rows(pool, "SELECT value FROM counters WHERE name = 'objects_replaced'") == [{"value": 1}]
+
+
+def test_a_whole_image_takes_the_place_of_a_damaged_one(node: RunningReceiver, pool: Pool, tmp_path: Path) -> None:
+    """Pixel data shorter than the image says are a whole data set: work parks it, and asks for it again."""
+    whole = _dx(tmp_path)
+    ds = pydicom.dcmread(whole)
+    ds.PixelData = ds.PixelData[: len(ds.PixelData) // 4]
+    assert storescu([save(ds, tmp_path / "damaged.dcm")], node.peer()).all_stored
+    rows(pool, "UPDATE revisions SET state = 'parked' RETURNING 1")
+
+    assert storescu([whole], node.peer()).all_stored
+
+    assert [one["state"] for one in rows(pool, _STUDIES)] == ["parked", "receiving"]
+    (row,) = rows(pool, "SELECT path FROM instances")
+    assert data_set_of(node.spool_root / row["path"]) == data_set_of(whole)
+
+
 def test_an_image_after_the_closing_opens_the_next_revision(node: RunningReceiver, pool: Pool, tmp_path: Path) -> None:
     study = {"StudyInstanceUID": "1.2.3.4"}
     assert storescu([_dx(tmp_path, "first", **study)], node.peer()).all_stored

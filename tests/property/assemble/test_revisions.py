@@ -1,4 +1,4 @@
-"""Any interleaving of arrivals, ticks, forced closings and restarts: no closing is lost, none happens twice.
+"""Any interleaving of arrivals, corrections, ticks, forced closings and restarts: no closing is lost or happens twice.
 
 Receive and assemble run as they are, on a real database; what they should have done is kept in a model beside them.
 """
@@ -35,6 +35,7 @@ _STEPS = st.lists(
         _ARRIVE,
         _ARRIVE,
         _ARRIVE,
+        st.tuples(st.just("correct"), _STUDY, st.integers(0, 9)),
         _TICK,
         _TICK,
         st.tuples(st.just("document"), _STUDY, st.integers(10, 11)),
@@ -46,6 +47,8 @@ _QUIET_STARTS_AGAIN = [("arrive", "1.5", 0), ("tick", 9.0, None), ("arrive", "1.
 _AGE_IS_FROM_THE_FIRST = [
     ("arrive", "1.5", number) if odd else ("tick", 9.0, None) for number in range(5) for odd in (1, 0)
 ]
+_CORRECTED = [("arrive", "1.5", 0), ("tick", 9.0, None), ("correct", "1.5", 0), ("tick", 9.0, None)] * 2
+_CORRECTED_LATE = [("arrive", "1.5", 0), ("tick", 10.0, None), ("correct", "1.5", 0), ("correct", "1.5", 0)]
 _LATE_IMAGE = [("arrive", "1.5", 0), ("tick", 10.0, None), ("arrive", "1.5", 1)]
 
 
@@ -64,10 +67,13 @@ class Model:
     def arrive(self, study: str, number: int, now_s: float) -> bool:
         if (study, number) in self.revision_of:
             return False
-        first_s = self.opened[study][0] if study in self.opened else now_s
-        self.opened[study] = (first_s, now_s)
+        self.extend(study, now_s)
         self.revision_of[study, number] = self.closed[study] + 1
         return True
+
+    def extend(self, study: str, now_s: float) -> None:
+        first_s = self.opened[study][0] if study in self.opened else now_s
+        self.opened[study] = (first_s, now_s)
 
     def due(self, now_s: float) -> set[str]:
         quiet_s, age_s = _CONFIG.quiet_s, _CONFIG.max_age_s
@@ -118,6 +124,7 @@ class House:
         self.model = Model()
         self.now_s = 0.0
         self.jobs: list[tuple[str, int]] = []
+        self.corrections = 0
 
     def assembler(self, enqueue: Any = _enqueue) -> Assembler:
         """A new one each time: nothing may depend on the process that looked before."""
@@ -130,6 +137,19 @@ class House:
         self.now_s += 0.5
         recorded = self.ledger.record(arrival(study, number, self.now()))
         assert (recorded is Recorded.NEW) == self.model.arrive(study, number, self.now_s)
+
+    def correct(self, study: str, number: int) -> None:
+        """Another content for an image that came: it stays in its revision, and a later one reads it anew."""
+        self.now_s += 0.5
+        if (study, number) not in self.model.revision_of:
+            return
+        self.corrections += 1
+        name = f"corrected {self.corrections}"
+        corrected = arrival(study, number, self.now(), path=name, content=name)
+        before = self.ledger.stored(corrected.header.instance_uid)
+        assert before is not None
+        assert self.ledger.replace(corrected, before)
+        self.model.extend(study, self.now_s)
 
     def document(self, study: str, number: int) -> None:
         self.ledger.record(arrival(study, number, self.now(), opens_study=False))
@@ -162,6 +182,8 @@ class House:
 @example(steps=_QUIET_STARTS_AGAIN)
 @example(steps=_AGE_IS_FROM_THE_FIRST)
 @example(steps=_LATE_IMAGE)
+@example(steps=_CORRECTED)
+@example(steps=_CORRECTED_LATE)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS)
 def test_no_closing_is_lost_or_doubled(pool: Pool, steps: list[tuple[str, Any, Any]]) -> None:

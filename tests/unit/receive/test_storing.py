@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -46,13 +46,15 @@ class Records:
     failing: bool = False
     lost_commit: bool = False
     repeats: bool = False
+    forgets: bool = False
+    reopened: list[Arrival] = field(default_factory=list)
 
     def record(self, arrival: Arrival) -> Recorded:
         if self.failing:
             raise _AWAY
-        if arrival.header.instance_uid in self.rows:
+        if self.forgets or arrival.header.instance_uid in self.rows:
             return Recorded.DUPLICATE
-        self.rows[arrival.header.instance_uid] = StoredFile(path=arrival.path, purged=False)
+        self.rows[arrival.header.instance_uid] = _row_of(arrival)
         self.arrivals.append(arrival)
         if self.lost_commit:
             raise _AWAY
@@ -61,10 +63,16 @@ class Records:
     def stored(self, instance_uid: InstanceUid) -> StoredFile | None:
         return self.rows.get(instance_uid)
 
-    def restore(self, arrival: Arrival, replaces: str) -> bool:
-        if self.rows[arrival.header.instance_uid].path != replaces:
+    def replace(self, arrival: Arrival, before: StoredFile) -> bool:
+        if self.failing:
+            raise _AWAY
+        if self.rows[arrival.header.instance_uid].path != before.path:
             return False
-        self.rows[arrival.header.instance_uid] = StoredFile(path=arrival.path, purged=False)
+        self.rows[arrival.header.instance_uid] = _row_of(arrival)
+        return True
+
+    def reopen(self, arrival: Arrival) -> bool:
+        self.reopened.append(arrival)
         return True
 
     def is_ours(self, instance_uid: str) -> bool:
@@ -76,6 +84,16 @@ class Records:
         if self.failing:
             raise _AWAY
         self.counted.append((name, label))
+
+
+def _row_of(arrival: Arrival) -> StoredFile:
+    return StoredFile(
+        path=arrival.path,
+        purged=False,
+        sha256=arrival.sha256,
+        transfer_syntax_uid=arrival.header.transfer_syntax_uid,
+        study_uid=arrival.header.study_uid,
+    )
 
 
 class Desk:
@@ -92,13 +110,14 @@ class Desk:
             sop_class_uid=announced.get("sop_class_uid", str(ds.SOPClassUID)),
             sop_instance_uid=announced.get("sop_instance_uid", str(ds.get("SOPInstanceUID"))),
             transfer_syntax_uid=ExplicitVRLittleEndian,
-            calling_ae=AeTitle("SENDER"),
+            calling_ae=AeTitle(announced.get("calling_ae", "SENDER")),
         )
         part = self.spool.begin(
             file_preface(
                 sop_class_uid=request.sop_class_uid,
                 sop_instance_uid=request.sop_instance_uid,
                 transfer_syntax_uid=ExplicitVRLittleEndian,
+                source_ae_title=request.calling_ae,
             )
         )
         part.write(memoryview(_body(ds)))
@@ -186,11 +205,90 @@ def test_a_second_copy_replaces_a_file_that_is_gone(desk: Desk, purged: bool) ->
     desk.store(_image())
     ((uid, row),) = desk.records.rows.items()
     desk.spool.remove(row.path)
-    desk.records.rows[uid] = StoredFile(path=row.path, purged=purged)
+    desk.records.rows[uid] = replace(row, purged=purged)
+
+    outcome = desk.store(_image())
+
+    assert outcome.stored is not None
+    assert outcome.stored.duplicate
+    assert desk.spool.has(desk.records.rows[uid].path)
+
+
+def test_other_content_takes_the_place_of_what_was_there(desk: Desk) -> None:
+    desk.store(_image(PatientID="WRONG"))
+    ((uid, former),) = desk.records.rows.items()
+
+    outcome = desk.store(_image(PatientID="RIGHT"))
+
+    assert outcome.stored is not None
+    assert not outcome.stored.duplicate
+    kept = pydicom.dcmread(desk.spool.root / desk.records.rows[uid].path)
+    assert kept.PatientID == "RIGHT"
+    assert desk.spool.has(former.path), "a job may be reading it; the sweep removes it"
+    assert desk.records.counted == [("objects_replaced", "")]
+
+
+def test_the_same_bytes_in_another_encoding_are_other_content(desk: Desk) -> None:
+    desk.store(_image())
+    ((uid, row),) = desk.records.rows.items()
+    desk.records.rows[uid] = replace(row, transfer_syntax_uid="1.2.840.10008.1.2.4.70")
+
+    desk.store(_image())
+
+    assert desk.records.rows[uid].path != row.path
+    assert desk.records.counted == [("objects_replaced", "")]
+
+
+def test_who_sends_it_is_no_other_content(desk: Desk) -> None:
+    desk.store(_image())
+
+    desk.store(_image(), calling_ae="ANOTHER")
+
+    assert desk.records.counted == [("objects_duplicate", "")]
+
+
+def test_content_that_another_arrival_replaced_meanwhile_is_looked_at_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.store(_image(PatientID="FIRST"))
+    (uid,) = desk.records.rows
+    stale = [replace(desk.records.rows[uid], path="objects/was/faster")]
+    now = desk.records.stored
+    monkeypatch.setattr(desk.records, "stored", lambda uid: stale.pop() if stale else now(uid))
+
+    assert desk.store(_image(PatientID="SECOND")).status is StoreStatus.SUCCESS
+
+    assert pydicom.dcmread(desk.spool.root / desk.records.rows[uid].path).PatientID == "SECOND"
+
+
+def test_the_database_away_while_content_is_replaced_is_no_success_and_loses_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.store(_image(PatientID="WRONG"))
+    ((_, former),) = desk.records.rows.items()
+    monkeypatch.setattr(desk.records, "record", lambda _: Recorded.DUPLICATE)
+    desk.records.failing = True
+
+    assert desk.store(_image(PatientID="RIGHT")).status is StoreStatus.OUT_OF_RESOURCES
+    assert desk.spool.has(former.path)
+
+
+@pytest.mark.parametrize(("state", "times"), [("withdrawn", 1), ("parked", 0), ("done", 0), (None, 0)])
+def test_the_same_content_reopens_a_study_only_when_it_was_withdrawn(desk: Desk, state: str | None, times: int) -> None:
+    desk.store(_image())
+    ((uid, row),) = desk.records.rows.items()
+    desk.records.rows[uid] = replace(row, state=state)
 
     assert desk.store(_image()).status is StoreStatus.SUCCESS
 
-    assert desk.spool.has(desk.records.rows[uid].path)
+    assert len(desk.records.reopened) == times
+    assert len(desk.files()) == 1
+
+
+def test_a_known_object_whose_row_is_not_found_is_no_success(desk: Desk) -> None:
+    desk.records.forgets = True
+
+    assert desk.store(_image()).status is StoreStatus.OUT_OF_RESOURCES
 
 
 def test_our_own_report_is_success_and_not_stored(desk: Desk) -> None:
