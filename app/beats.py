@@ -5,6 +5,8 @@ import os
 import socket
 import threading
 
+import psycopg
+
 from operators.domain.database import Pool, transaction
 from operators.domain.errors import TransientError
 
@@ -54,5 +56,5 @@ class Beats:
             with transaction(self._pool) as connection:
                 connection.execute(statement.encode(), self._who)
                 connection.execute(_FORGET)
-        except TransientError as error:
-            logger.info("beat.missed", extra={"code": error.code.value})
+        except (TransientError, psycopg.errors.UndefinedTable) as error:  # before the first migration there is no table
+            logger.info("beat.missed", extra={"kind": type(error).__name__})

@@ -29,6 +29,7 @@ PATIENT = frozenset({ReasonCode.PACS_AWAY, ReasonCode.PACS_REFUSED, ReasonCode.D
 """Reasons that are nobody's fault in the study: waited out for as long as they last."""
 
 _DATABASE_WAIT_S = 1.0
+_PATIENCE = 0.25
 
 FileDraft = Callable[[Connection, DraftReport, Sequence[OutboxEntry]], bool]
 
@@ -180,11 +181,20 @@ class Desk:
             self._revisions.park(stopped.job, stopped)
             return
         code = stopped.error.code
-        # A refused password is tried seldom: archives lock an account that fails often.
-        is_refused = code is ReasonCode.PACS_REFUSED
-        wait_s = self._config.longest_wait_s if is_refused else self._config.wait_s(attempts)
-        not_before = self._clock.now() + timedelta(seconds=wait_s)
+        not_before = self._clock.now() + timedelta(seconds=self._wait_s(stopped.job, code, attempts))
         self._revisions.put_back(stopped.job, stopped, not_before, forgiven=code in PATIENT)
+
+    def _wait_s(self, job: StudyJob, code: ReasonCode, attempts: int) -> float:
+        if code is ReasonCode.PACS_REFUSED:
+            # A refused password is tried seldom: archives lock an account that fails often.
+            return self._config.longest_wait_s
+        if code not in PATIENT:
+            return self._config.wait_s(attempts)
+        # Forgiven attempts do not count, so the waits grow with the time that was waited; else a thousand studies that
+        # wait for an archive would all ask for it every other second.
+        began = self._revisions.first_tried_at(job)
+        waited_s = (self._clock.now() - began).total_seconds() if began is not None else 0.0
+        return min(max(waited_s * _PATIENCE, self._config.wait_s(1)), self._config.longest_wait_s)
 
 
 def _stopping() -> TransientError:

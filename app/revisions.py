@@ -36,6 +36,8 @@ _GIVE_BACK = """
 UPDATE revisions SET attempts = attempts - 1
 WHERE study_uid = %s AND revision = %s AND state = 'working' AND attempts = %s"""
 
+_FIRST_TRIED = "SELECT started_at FROM revisions WHERE study_uid = %s AND revision = %s"
+
 _PUT_BACK = """
 UPDATE revisions
 SET state = 'queued', attempts = attempts - %(forgiven)s, next_attempt_at = %(next_attempt_at)s,
@@ -144,6 +146,12 @@ class Revisions:
         """Count the attempt that `start` just began as none; nothing changes when another has begun since."""
         with transaction(self._pool) as connection:
             connection.execute(_GIVE_BACK, (*_key(job), attempts))
+
+    def first_tried_at(self, job: StudyJob) -> datetime | None:
+        """Return when work on the revision first began; None before that, and when it is unknown."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(_FIRST_TRIED, _key(job)).fetchone()
+        return row["started_at"] if row else None
 
     def file(self, job: StudyJob, filer: Filer, stage_s: Mapping[str, float]) -> bool:
         """Commit the draft with its documents and outbox rows; False when the job was no longer being worked on."""

@@ -88,12 +88,21 @@ class Line:
         """Send what is due until `stop` is set."""
         while not stop.is_set():
             held_s = self._hold_until_s - self._clock.monotonic_s()
-            if held_s > 0 or not self.step(stop):
+            if held_s > 0 or not self._try_step(stop):
                 self._rest(min(held_s, self._config.poll_s) if held_s > 0 else self._config.poll_s)
 
     def wake(self) -> None:
         """End a rest."""
         self._called.set()
+
+    def _try_step(self, stop: threading.Event) -> bool:
+        """Make a step; a defect in it must not end the line, since nobody would send to its destination any more."""
+        try:
+            return self.step(stop)
+        except Exception as exc:  # noqa: BLE001 - the top of the thread
+            facts = {"destination": self.destination, "kind": type(exc).__name__}
+            logger.error("dispatch.defect", extra=facts)  # noqa: TRY400 - no values in logs
+            return False
 
     def step(self, stop: threading.Event) -> bool:
         """Send the next document that is due; False when there is none, or the database is away."""

@@ -171,6 +171,19 @@ def test_a_peer_that_is_away_or_distrusts_us_never_uses_the_attempts_up(
     assert (row["state"], row["attempts"], row["reason_code"]) == ("queued", 0, error.code.value)
 
 
+def test_the_longer_a_peer_is_away_the_seldomer_it_is_asked(pool: Pool, job: StudyJob) -> None:
+    desk = desk_on(pool)
+    waits = []
+    with StandIn(desk.inbox, desk.settle, stopping(AWAY)):
+        for waited_s in (0, 100, 3600):
+            with pool.connection() as connection:
+                began = RENDERED_AT - timedelta(seconds=waited_s)
+                connection.execute("UPDATE revisions SET started_at = %s", (began,))
+            desk.work(job)
+            waits.append((revision_row(pool, job)["next_attempt_at"] - RENDERED_AT).total_seconds())
+    assert waits == [2.0, 25.0, 60.0]
+
+
 def test_what_cannot_pass_parks_the_study_with_its_reason(pool: Pool, job: StudyJob) -> None:
     desk = desk_on(pool)
     with StandIn(desk.inbox, desk.settle, stopping(UNREADABLE, "encode")):
