@@ -5,14 +5,14 @@ The row of the study is the lock: arrivals of one study take turns with each oth
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
 from psycopg_pool import PoolTimeout
 
-from operators.domain.codec import to_json
+from operators.domain.codec import from_plain, to_json
 from operators.domain.database import Pool, pipelined
 from operators.domain.errors import TransientError
 from operators.domain.ids import AeTitle, InstanceUid, StudyUid
@@ -76,7 +76,7 @@ ON CONFLICT (instance_uid) DO NOTHING
 RETURNING revision"""  # noqa: S608 - a constant
 
 _STORED = """
-SELECT i.path, i.sha256, i.transfer_syntax_uid, i.study_uid, i.purged_at IS NOT NULL AS purged,
+SELECT i.path, i.sha256, i.transfer_syntax_uid, i.study_uid, i.purged_at IS NOT NULL AS purged, i.header,
        (SELECT r.state FROM revisions r WHERE r.study_uid = i.study_uid ORDER BY r.revision DESC LIMIT 1) AS state
 FROM instances i WHERE i.instance_uid = %(instance_uid)s"""
 
@@ -219,7 +219,8 @@ class Recorded(Enum):
 class StoredFile:
     """Where an object lies that was received before; `purged` when retention has removed the file.
 
-    `state` is of its study's latest revision, None when there is no revision.
+    `state` is of its study's latest revision, None when there is no revision. `header` is what the node keeps of the
+    object's header.
     """
 
     path: str
@@ -227,11 +228,21 @@ class StoredFile:
     sha256: str
     transfer_syntax_uid: str
     study_uid: StudyUid
+    header: InstanceHeader
     state: str | None = None
 
     def is_of(self, arrival: Arrival) -> bool:
         """Whether the arrival's data set is the same, bytes and encoding."""
         return (self.sha256, self.transfer_syntax_uid) == (arrival.sha256, arrival.header.transfer_syntax_uid)
+
+    def is_retold_by(self, arrival: Arrival) -> bool:
+        """Whether the arrival says what was said before: the same bytes, or others of a PACS that compresses or adds.
+
+        Of a study that was put aside only the same bytes are the same: others may be the good ones.
+        """
+        if self.is_of(arrival) or self.state in ("parked", "withdrawn"):
+            return self.is_of(arrival)
+        return replace(arrival.header, transfer_syntax_uid=self.header.transfer_syntax_uid) == self.header
 
 
 class Ledger:
@@ -251,7 +262,7 @@ class Ledger:
     def stored(self, instance_uid: InstanceUid) -> StoredFile | None:
         """Return where the object's file is, or None for an object without a row."""
         row = self._row({"instance_uid": instance_uid}, _STORED)
-        return StoredFile(**row) if row else None
+        return StoredFile(**{**row, "header": from_plain(InstanceHeader, row["header"])}) if row else None
 
     def replace(self, arrival: Arrival, before: StoredFile) -> bool:
         """Let the row of a known object name its new file; False when it does not name the former one any more.
@@ -264,7 +275,7 @@ class Ledger:
             **_row(arrival),
             "replaces": before.path,
             "former_study_uid": before.study_uid,
-            "reopens": ["parked", "withdrawn"] if before.is_of(arrival) else None,
+            "reopens": ["parked", "withdrawn"] if before.is_retold_by(arrival) else None,
         }
         lock = (_LOCK_BOTH, _LOCK_STUDY) if arrival.opens_study else (_LOCK_BOTH,)
         return self._row(values, *lock, _REPLACE, _LEAVE, _EMPTIED, _CORRECT, _NAMES_IT) is not None

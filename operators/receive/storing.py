@@ -153,7 +153,7 @@ class Storer:
         """Keep an object that has a row; None when the row has changed meanwhile and must be looked at again."""
         if before.path == arrival.path:
             return _Kept.NEW  # the row is this arrival's: its commit was answered by a broken connection, and repeated
-        is_same = before.is_of(arrival)
+        is_same = before.is_retold_by(arrival)
         if is_same and not before.purged and self._files.has(before.path):
             if arrival.opens_study and before.state == _WITHDRAWN:
                 self._records.reopen(arrival)

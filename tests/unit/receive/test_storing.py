@@ -93,6 +93,7 @@ def _row_of(arrival: Arrival) -> StoredFile:
         sha256=arrival.sha256,
         transfer_syntax_uid=arrival.header.transfer_syntax_uid,
         study_uid=arrival.header.study_uid,
+        header=arrival.header,
     )
 
 
@@ -228,10 +229,23 @@ def test_other_content_takes_the_place_of_what_was_there(desk: Desk) -> None:
     assert desk.records.counted == [("objects_replaced", "")]
 
 
-def test_the_same_bytes_in_another_encoding_are_other_content(desk: Desk) -> None:
+def test_an_object_that_a_pacs_compressed_or_added_to_is_no_other_content(desk: Desk) -> None:
     desk.store(_image())
     ((uid, row),) = desk.records.rows.items()
-    desk.records.rows[uid] = replace(row, transfer_syntax_uid="1.2.840.10008.1.2.4.70")
+    desk.records.rows[uid] = replace(row, transfer_syntax_uid="1.2.840.10008.1.2.4.70", sha256="of other bytes")
+
+    outcome = desk.store(_image())
+
+    assert outcome.stored is not None
+    assert outcome.stored.duplicate
+    assert desk.records.rows[uid].path == row.path
+    assert desk.records.counted == [("objects_duplicate", "")]
+
+
+def test_other_bytes_take_the_place_of_what_put_a_study_aside(desk: Desk) -> None:
+    desk.store(_image())
+    ((uid, row),) = desk.records.rows.items()
+    desk.records.rows[uid] = replace(row, sha256="of damaged bytes", state="parked")
 
     desk.store(_image())
 
