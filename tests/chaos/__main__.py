@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: processes killed at random moments of a run; the last line says what was lost or doubled."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.n < 0 or given.studies < 1 or given.gap_s <= 0:
         parser.error("--n must not be below 0, --studies at least 1, --gap-s above 0")
     require_or_exit("Orthanc", "libOrthancDicomWeb.so", "dcmsend")
+    signal.signal(signal.SIGTERM, _end)
     kinds = tuple(given.only or (Kind if given.peers else OF_THE_NODE))
     scale = Scale(studies=given.studies, kills=given.n, within_s=max(given.n, 3) * given.gap_s, kinds=kinds)
     out: Path = given.out.resolve()
@@ -41,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     artifacts = {"result": "result.json", "node_log": "node.log", "pacs_log": "pacs.log", "ris_log": "ris.log"}
     print(write_rows(out, command="chaos", ok=outcome.is_clean, metrics=outcome.metrics(), artifacts=artifacts))
     return 0 if outcome.is_clean else 1
+
+
+def _end(*_: object) -> None:
+    """End in order, so that the house does too."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _tell_end(outcome: Outcome) -> None:
