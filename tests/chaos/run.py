@@ -47,11 +47,16 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to; `problems` are sentences."""
+    """What a run came to.
+
+    `problems` are sentences; `refused` counts objects that the modality had to send again, `resent` messages that the
+    RIS got again, byte by byte the same.
+    """
 
     figures: tuple[Figure, ...]
     problems: tuple[str, ...]
     refused: int
+    resent: int
     seconds: float
 
     @property
@@ -97,6 +102,7 @@ def run(scale: Scale, *, seed: int, folder: Path) -> Outcome:
             killer.stop()
             modality.give_up()
         verdict = judge(house, plans)
+        resent = len(house.ris.messages) - len(house.ris.distinct())
         seconds = time.monotonic() - began_s
     for sentence in verdict.sentences():
         tell(sentence)
@@ -104,6 +110,7 @@ def run(scale: Scale, *, seed: int, folder: Path) -> Outcome:
         figures=figures(verdict, killer.kills),
         problems=(*problems, *killer.problems, *verdict.sentences()),
         refused=modality.refused,
+        resent=resent,
         seconds=seconds,
     )
 
