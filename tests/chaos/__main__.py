@@ -55,8 +55,8 @@ def _tell_end(outcome: Outcome) -> None:
         print(f"FAILED: {problem}", file=sys.stderr)
     whole = outcome.figures[0]
     print(
-        f"{whole.tried} kills in {outcome.seconds:.0f} s, {outcome.refused} objects and {outcome.resent} messages sent again: "
-        f"{whole.lost} studies lost, {whole.doubled} doubled.",
+        f"{whole.tried} kills in {outcome.seconds:.0f} s, {outcome.refused} objects and {outcome.resent} messages "
+        f"sent again: {whole.lost} studies lost, {whole.doubled} doubled.",
         file=sys.stderr,
     )
 
