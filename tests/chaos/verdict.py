@@ -1,5 +1,6 @@
 """What came of the studies: node, PACS and RIS are asked, what was lost or doubled leaves as sentences by study."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from tests.chaos.studies import StudyPlan
 from tests.support.house import House
 
 _DRAFT_CLASSES = {"sr": str(Comprehensive3DSRStorage), "pdf": str(EncapsulatedPDFStorage)}
+
+_PATIENCE_S, _PAUSE_S = 30.0, 0.5
 
 
 @dataclass(slots=True)
@@ -51,16 +54,30 @@ def judge(house: House, plans: Sequence[StudyPlan], *, others: bool = False) -> 
     verdict = Verdict()
     announced: dict[str, str] = {}
     for plan in plans:
-        try:
-            detail = house.node.get(f"/api/v1/studies/{plan.study_uid}")
-        except httpx.HTTPError as exc:
-            verdict.lost[plan.study_uid].append(f"the node does not tell of it ({type(exc).__name__})")
+        detail = _detail(house, plan.study_uid)
+        if detail is None:
+            verdict.lost[plan.study_uid].append("the node does not tell of it")
             continue
         _judge_study(detail["study"], plan, verdict)
         _judge_archive(house, plan.study_uid, detail["deliveries"], verdict)
         announced |= {each["identity"]: plan.study_uid for each in detail["deliveries"] if each["kind"] == "oru"}
     _judge_messages(house, announced, verdict, others=others)
     return verdict
+
+
+def _detail(house: House, study_uid: str) -> dict[str, Any] | None:
+    """Return what the API tells of a study; the last kill may have been a moment ago, so it is asked patiently."""
+    ends_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            found: dict[str, Any] = house.node.get(f"/api/v1/studies/{study_uid}")
+        except httpx.HTTPError as exc:
+            unknown = isinstance(exc, httpx.HTTPStatusError) and exc.response.status_code == httpx.codes.NOT_FOUND
+            if unknown or time.monotonic() > ends_s:
+                return None
+            time.sleep(_PAUSE_S)
+        else:
+            return found
 
 
 def _judge_study(row: dict[str, Any], plan: StudyPlan, verdict: Verdict) -> None:
