@@ -23,7 +23,7 @@ from tests.chaos.studies import StudyPlan, plan_studies, seeded
 from tests.chaos.verdict import judge
 from tests.chaos.victims import Kind, find_victims, kill
 from tests.support.house import TOKEN, House
-from tests.support.peers import dcmsend, open_folder, require
+from tests.support.peers import RisProcess, dcmsend, open_folder, require
 from tests.support.peers.process import PeerProcess, wait_until
 
 require("Orthanc", "libOrthancDicomWeb.so", "dcmsend")
@@ -153,6 +153,22 @@ def test_a_ris_that_is_away_is_waited_for(house: House, tmp_path: Path) -> None:
         assert "The RIS does not answer" in page(house)
     assert health.silences == []
     assert health.statuses == {200}
+
+
+def test_a_worker_killed_before_the_acknowledgement_sends_the_same_bytes_again(house: House, tmp_path: Path) -> None:
+    mute = RisProcess(house.ris.log_path.parent, port=house.ris.port, options=("--answer", "silent"))
+    known = len(house.ris.messages)
+    with sending(house, tmp_path, "mute"):
+        house.ris.stop()
+        with mute:
+            mute.wait_for(known + 1, PATIENCE_S)
+            (worker,) = (one for one in find_victims(house.node.pid, house.node.state_dir) if one.kind is Kind.WORK)
+            kill(worker)
+        house.ris.start()
+    repeated = house.ris.messages[known].control_id
+    times = [message.control_id for message in house.ris.messages].count(repeated)
+    assert times > 1
+    assert len(house.ris.distinct()[repeated]) == 1
 
 
 def test_a_database_that_is_away_is_waited_for(house: House, tmp_path: Path) -> None:
