@@ -116,21 +116,31 @@ def test_a_study_that_is_being_received_at_this_moment_is_left_for_the_next_look
     assert len(_assembler(pool).close_due(_after(60))) == 1
 
 
-def test_no_image_slips_into_a_revision_that_was_closed(pool: Pool) -> None:
-    """Four senders of one study race with two processes that close it all the time."""
+def _counting(pool: Pool, closings: threading.Semaphore) -> Callable[[Connection, StudyJob], None]:
+    """Return what is called at each closing: it keeps how many images the revision has then, and tells of it."""
     with pool.connection() as connection:
         connection.execute("CREATE TABLE closed (revision integer PRIMARY KEY, images integer)")
 
     def count(connection: Connection, job: StudyJob) -> None:
+        closings.release()
         connection.execute(
             "INSERT INTO closed SELECT %(revision)s, count(*) FROM instances WHERE revision = %(revision)s",
             {"revision": job.revision},
         )
 
+    return count
+
+
+def test_no_image_slips_into_a_revision_that_was_closed(pool: Pool) -> None:
+    """Four senders of one study race with two processes that close it all the time."""
+    closings = threading.Semaphore(0)
+    count = _counting(pool, closings)
     sent = threading.Event()
 
     def send(sender: int) -> None:
         for number in range(40):
+            if number == 20:
+                assert closings.acquire(timeout=30.0), "nothing was closed while images came"
             Ledger(pool).record(arrival(_STUDY, 100 * sender + number, datetime.now(UTC)))
 
     def close() -> None:
