@@ -108,7 +108,9 @@ def fit(text: str, charset: CharacterSet) -> FittedText:
     if fits(text, charset):
         return FittedText(text=text, numbered=0)
     composed = unicodedata.normalize("NFC", _HALF_WIDTH_KANA.sub(_full_width, text))
-    pieces = [_fit_character(character, charset) for character in composed]
+    # Where the composed form fits no better, as in Unicode itself, the text keeps its own characters.
+    helps = any(not charset.carries(character) for character in text if character not in composed)
+    pieces = [_fit_character(character, charset) for character in (composed if helps else text)]
     return FittedText(text="".join(piece for piece, _ in pieces), numbered=sum(changed for _, changed in pieces))
 
 
