@@ -275,7 +275,7 @@ class Ledger:
             **_row(arrival),
             "replaces": before.path,
             "former_study_uid": before.study_uid,
-            "reopens": ["parked", "withdrawn"] if before.is_retold_by(arrival) else None,
+            "reopens": ["parked", "withdrawn"] if before.is_of(arrival) else None,
         }
         lock = (_LOCK_BOTH, _LOCK_STUDY) if arrival.opens_study else (_LOCK_BOTH,)
         return self._row(values, *lock, _REPLACE, _LEAVE, _EMPTIED, _CORRECT, _NAMES_IT) is not None
