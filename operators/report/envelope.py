@@ -13,15 +13,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 from models.shared.codes import Code, code
+from operators.domain.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from operators.domain.messages import Comparison, study_date_of
 from operators.report.identity import DraftIdentity, algorithm_device_uid
-from operators.report.node import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    MANUFACTURER,
-    MODEL_NAME,
-    NodeIdentity,
-)
+from operators.report.node import MANUFACTURER, MODEL_NAME, NodeIdentity
 from operators.report.source import put, take_over
 
 CHARACTER_SET = "ISO_IR 192"
@@ -84,7 +79,7 @@ def file_meta(series: DocumentSeries) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = UID(series.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(series.instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return meta
 

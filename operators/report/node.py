@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom.uid import UID
-
 from operators.domain.ids import AeTitle, derive_uid
 
 MANUFACTURER: Final = "Interval"
 MODEL_NAME: Final = "Interval comparative reading"
-IMPLEMENTATION_CLASS_UID: Final = UID(derive_uid("2.25", "interval", "implementation"))
-IMPLEMENTATION_VERSION_NAME: Final = "INTERVAL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
