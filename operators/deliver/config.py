@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from operators.domain.drafts import DocumentKind
 from operators.domain.errors import ConfigError
 from operators.domain.ids import AeTitle, Destination
+from operators.domain.web_access import fault_of, is_web_url
 
-AUTHENTICATIONS = ("none", "basic", "bearer")
 DICOM_KINDS = (DocumentKind.SR, DocumentKind.TEXT, DocumentKind.PDF)
 _AE_TITLE_CHARS = 16
 _CALLING_AE = AeTitle("INTERVAL")
@@ -54,20 +53,11 @@ class StowDestination:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a value that cannot be meant."""
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+        if not is_web_url(self.url):
             raise ConfigError(f"pacs {self.name}: url must be an http or https URL")
-        self._check_identity()
+        if fault := fault_of(self):
+            raise ConfigError(f"pacs {self.name}: {fault}")
         _check(self.name, self.kinds, (self.connect_timeout_s, self.answer_timeout_s))
-
-    def _check_identity(self) -> None:
-        if self.authentication not in AUTHENTICATIONS:
-            raise ConfigError(f"pacs {self.name}: authentication must be one of {', '.join(AUTHENTICATIONS)}")
-        if self.authentication == "basic" and not (self.username and self.password):
-            raise ConfigError(f"pacs {self.name}: authentication basic needs username and password")
-        if self.authentication == "bearer" and not self.token:
-            raise ConfigError(f"pacs {self.name}: authentication bearer needs token")
-        if self.client_key and not self.client_certificate:
-            raise ConfigError(f"pacs {self.name}: client_key needs client_certificate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
 from operators.deliver.config import StowDestination
@@ -21,6 +20,7 @@ from operators.domain.drafts import Document
 from operators.domain.errors import ConfigError, PermanentError, TransientError
 from operators.domain.ids import digest
 from operators.domain.reasons import ReasonCode
+from operators.domain.web_session import identify, missing_file_of
 
 logger = logging.getLogger(__name__)
 
@@ -157,30 +157,12 @@ def _multipart(content: bytes, boundary: str) -> bytes:
     return head + content + f"\r\n--{boundary}--\r\n".encode()
 
 
-class _BearerAuth(requests.auth.AuthBase):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 def _open_session(to: StowDestination) -> requests.Session:
-    """Return a session with the identity and trust that the settings name; nothing of the environment is used."""
-    for path in (to.client_certificate, to.client_key, to.ca_file):
-        if path is not None and not path.is_file():
-            raise ConfigError(f"pacs {to.name}: a certificate file is not there")
+    """Return a session with the identity and trust that the settings name."""
+    if missing := missing_file_of(to):
+        raise ConfigError(f"pacs {to.name}: {missing} names a file that is not there")
     session = requests.Session()
-    session.trust_env = False
-    if to.client_certificate is not None:
-        session.cert = (str(to.client_certificate), str(to.client_key or to.client_certificate))
-    if to.ca_file is not None:
-        session.verify = str(to.ca_file)
-    if to.authentication == "basic":
-        session.auth = HTTPBasicAuth(to.username.encode(), to.password.encode())
-    elif to.authentication == "bearer":
-        session.auth = _BearerAuth(to.token)
+    identify(session, to)
     # One more try for a kept connection that the archive closed meanwhile: storing twice is harmless.
     retry = Retry(total=1, connect=0, read=1, redirect=0, status=0, other=0, allowed_methods=("POST",))
     session.mount(f"{urlsplit(to.url).scheme}://", HTTPAdapter(max_retries=retry))

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from operators.domain.errors import ConfigError
+from operators.domain.web_access import fault_of, is_web_url
 
 CHEST_WORDS = (
     "CHEST",
@@ -26,8 +26,6 @@ CHEST_WORDS = (
 
 NOT_CHEST_WORDS = ("SPINE", "WIRBEL", "RACHIS", "COLUMNA", "COLONNE", "VERTEBR", "BWS", "TSPINE")
 """Beginnings of words beside which a chest word does not mean the chest: "thoracic spine"."""
-
-AUTHENTICATIONS = ("none", "basic", "bearer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,22 +142,13 @@ class PriorsConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a value that cannot be meant."""
-        if self.url and (urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname):
+        if self.url and not is_web_url(self.url):
             raise ConfigError("priors.url must be an http or https URL")
-        self._check_identity()
+        if fault := fault_of(self, prefix="priors."):
+            raise ConfigError(fault)
         if min(self.connect_timeout_s, self.read_timeout_s) <= 0:
             raise ConfigError("priors.connect_timeout_s and priors.read_timeout_s must be above 0")
         if min(self.page_size, self.max_answers, self.max_opened, self.max_priors) < 1:
             raise ConfigError("priors.page_size, max_answers, max_opened and max_priors must be 1 or more")
         if self.give_up_after_s < 0:
             raise ConfigError("priors.give_up_after_s must be 0 or more")
-
-    def _check_identity(self) -> None:
-        if self.authentication not in AUTHENTICATIONS:
-            raise ConfigError(f"priors.authentication must be one of {', '.join(AUTHENTICATIONS)}")
-        if self.authentication == "basic" and not (self.username and self.password):
-            raise ConfigError("priors.authentication basic needs priors.username and priors.password")
-        if self.authentication == "bearer" and not self.token:
-            raise ConfigError("priors.authentication bearer needs priors.token")
-        if self.client_key and not self.client_certificate:
-            raise ConfigError("priors.client_key needs priors.client_certificate")

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util import Retry
 
 from operators.domain.errors import ConfigError, NodeError, PermanentError, TransientError
 from operators.domain.reasons import ReasonCode
+from operators.domain.web_session import identify, missing_file_of
 from operators.priors.archive import GoneError
 from operators.priors.config import PriorsConfig
 
@@ -20,29 +20,12 @@ _GONE_STATUSES = frozenset({404, 410})
 _DISTRUST_STATUSES = frozenset({401, 403})
 
 
-class BearerAuth(AuthBase):
-    """RFC 6750: the token in the Authorization header; requests drops it when redirected to another host."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 class PacsSession(requests.Session):
     """A session that writes queries as archives read them.
 
     Values are percent-encoded but for the wildcard `*`, a space is %20 (some archives take neither + nor %2A for what
-    they mean), and the Host header keeps its port, which dicomweb-client drops. Proxies, .netrc and authorities of the
-    environment are not used: what the settings say is all there is.
+    they mean), and the Host header keeps its port, which dicomweb-client drops.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Return the request as it is sent."""
@@ -57,20 +40,10 @@ def open_session(config: PriorsConfig) -> PacsSession:
 
     Raises ConfigError for a certificate file that is not there.
     """
+    if missing := missing_file_of(config):
+        raise ConfigError(f"priors.{missing} names a file that is not there")
     session = PacsSession()
-    for name in ("client_certificate", "client_key", "ca_file"):
-        path = getattr(config, name)
-        if path is not None and not path.is_file():
-            raise ConfigError(f"priors.{name} names a file that is not there")
-    if config.client_certificate is not None:
-        certificate = str(config.client_certificate)
-        session.cert = (certificate, str(config.client_key)) if config.client_key else certificate
-    if config.ca_file is not None:
-        session.verify = str(config.ca_file)
-    if config.authentication == "basic":
-        session.auth = HTTPBasicAuth(config.username.encode(), config.password.encode())
-    elif config.authentication == "bearer":
-        session.auth = BearerAuth(config.token)
+    identify(session, config)
     # One more try for a connection that the archive closed while it was kept alive; real absence waits in the queue.
     retry = Retry(total=1, connect=0, read=1, redirect=None, status=0, other=0, allowed_methods=("GET",))
     session.mount(config.url, HTTPAdapter(max_retries=retry))
