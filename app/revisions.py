@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from app.jobs import TASK, enqueue, job_of
+from operators.deliver.outbox import retry_parked
 from operators.domain.database import Connection, Pool, transaction
-from operators.domain.ids import pseudonym
+from operators.domain.ids import StudyUid, pseudonym
 from operators.domain.items import Stopped
 from operators.domain.messages import PriorOutcome, StudyJob
 from operators.domain.reasons import REASONS, ReasonCode
@@ -87,11 +88,6 @@ _FORGET_SEARCH = """
 DELETE FROM prior_searches p
 WHERE p.study_uid = %(study_uid)s AND p.revision = %(revision)s AND p.outcome = %(could_not_ask)s
   AND NOT EXISTS (SELECT FROM results r WHERE r.study_uid = p.study_uid AND r.revision = p.revision)"""
-
-_RETRY_OUTBOX = """
-UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = now(), leased_until = NULL, reason_code = NULL,
-                  reason = NULL
-WHERE study_uid = %s AND state = 'parked' RETURNING 1"""
 
 # From the latest to the first, as `file` locks them: two transactions that lock in two orders wait for each other.
 _ALL = "SELECT revision, state FROM revisions WHERE study_uid = %s ORDER BY revision DESC FOR UPDATE"
@@ -201,7 +197,7 @@ class Revisions:
                 connection.execute(_FORGET_SEARCH, {**_named(job), "could_not_ask": PriorOutcome.COULD_NOT_ASK.value})
                 enqueue(connection, job)
                 return None
-            if connection.execute(_RETRY_OUTBOX, (study_uid,)).fetchone():
+            if retry_parked(connection, StudyUid(study_uid)):
                 return None
             if is_discarded_draft:
                 discarded = REASONS[ReasonCode.DRAFT_DISCARDED]

@@ -92,9 +92,9 @@ UPDATE outbox SET state = 'parked', attempts = attempts + 1, leased_until = NULL
 WHERE outbox_id = %(outbox_id)s AND state = 'waiting'
 """
 _RETRY: Final = """
-UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = %(now)s, leased_until = NULL,
+UPDATE outbox SET state = 'waiting', attempts = 0, next_attempt_at = now(), leased_until = NULL,
                   reason_code = NULL, reason = NULL
-WHERE study_uid = %(study_uid)s AND revision = %(revision)s AND state = 'parked'
+WHERE study_uid = %s AND state = 'parked'
 """
 _HASTEN: Final = """
 UPDATE outbox SET next_attempt_at = %(now)s
@@ -151,6 +151,11 @@ def file_draft(connection: Connection, draft: DraftReport, entries: Sequence[Out
         facts = {"destination": entry.destination, "kind": document.kind.value, "identity": document.identity}
         connection.execute(_FILE_ENTRY, {**of, **facts})
     return True
+
+
+def retry_parked(connection: Connection, study_uid: StudyUid) -> int:
+    """Let a study's parked entries, of every revision, wait again in the caller's transaction; return how many."""
+    return connection.execute(_RETRY, (study_uid,)).rowcount
 
 
 def _result(draft: DraftReport) -> dict[str, Any]:
@@ -217,10 +222,6 @@ class Outbox:
     def park(self, leased: Leased, error: NodeError) -> None:
         """Put the entry aside for an admin; its revision stays in delivery."""
         self._run(_PARK, {**_key(leased), **_reason(error)})
-
-    def retry(self, study_uid: StudyUid, revision: Revision, now: datetime) -> int:
-        """Let a revision's parked entries wait again; return how many there were."""
-        return self._run(_RETRY, {"study_uid": study_uid, "revision": int(revision), "now": now})
 
     def hasten(self, destination: Destination, now: datetime) -> int:
         """Make everything that waits for a destination due now: it is back. Return how many entries that were."""

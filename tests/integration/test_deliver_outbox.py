@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from operators.deliver.outbox import Leased, Outbox, file_draft
+from operators.deliver.outbox import Leased, Outbox, file_draft, retry_parked
+from operators.domain.clock import SystemClock
 from operators.domain.codec import from_plain
 from operators.domain.database import Pool, transaction
 from operators.domain.drafts import Document, DocumentKind, DraftReport, OutboxEntry
@@ -252,8 +253,9 @@ def test_retried_entry_is_sent_and_the_revision_done(pool: Pool, rendered: Draft
     draft = filed(pool, small_draft(of=rendered))
     Outbox(pool).park(take(pool)[0], PermanentError(ReasonCode.PACS_REFUSED))
     send_all(pool)
-    assert Outbox(pool).retry(draft.study_uid, draft.revision, NOW) == 1
-    send_all(pool)
+    with transaction(pool) as connection:
+        assert retry_parked(connection, draft.study_uid) == 1
+    send_all(pool, at=SystemClock().now())
     assert state_of(pool, draft) == "done"
 
 
