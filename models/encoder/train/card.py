@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.encoder.calibration import TOLERATED_ERROR
 from models.encoder.figures import MIN_POSITIVES, Cuts, Figure
 from models.encoder.films import load_label_map
+from models.encoder.train.limits import measured_limits
 from models.encoder.train.recipe import Recipe
 from models.shared.vocabulary import Entity, load_vocabulary
 
@@ -27,6 +29,11 @@ use; attribution asked. No film is contained in this bundle.
 Entity vocabulary: labels and indices of MedReCo (arXiv 2606.06407).
 """
 
+_UNMEASURED = (
+    "The evidence region is where the decoder attends. It was not trained on boxes, and neither its accuracy nor that of "
+    "stated changes was measured."
+)
+_LINE_CHARS = 120
 _PRESENCE_COLUMNS = ("auroc", "auroc_ap", "auroc_pa", "auroc_among_abnormal", "recall@1")
 _CUT_COLUMNS = (
     "called_present_of_present",
@@ -121,7 +128,7 @@ Calibration (Platt) and cuts from {recipe.folds}-fold cross-fitted logits of tra
   the fairer ones.
 - One hospital, adults and some children, years 1992 to 2015, 8-bit PNG. Lateral films were never seen.
 - Calibration holds for the share of findings in the training set (about half abnormal), not for another population.
-- The evidence region is where the decoder attends. It was not trained on boxes and its accuracy was not measured here.
+{_limit_lines(facts)}
 - Sex and age strata were not evaluated: too few patients.
 """
 
@@ -164,6 +171,26 @@ def _macro_lines(facts: CardFacts) -> str:
         f"{figure.baseline} {figure.baseline_value:.2f} ({figure.n_patients} patients, {figure.n_images} films at most).\n"
         for figure in facts.macro
     ).rstrip()
+
+
+def _limit_lines(facts: CardFacts) -> str:
+    """Say what was measured after training, else that it was not, and what the figures themselves tell of retrieval."""
+    measured = measured_limits(facts.recipe.name, facts.recipe.version)
+    texts = [limit.text for limit in measured.limits] if measured else [_UNMEASURED]
+    texts += [
+        "Recall@1 of the entity embeddings is not above that of an embedding that knows no entity "
+        f"(macro {figure.value:.2f} against {figure.baseline_value:.2f})."
+        for figure in facts.macro
+        if figure.metric == "recall@1" and figure.value <= figure.baseline_value
+    ]
+    if measured:
+        texts.append(
+            "What was not measured in training (evidence, stated changes, similarity) holds for the weights whose "
+            f"`models/fusion.onnx` has SHA-256 {measured.fusion_sha256}; other weights are to be measured anew."
+        )
+    return "\n".join(
+        textwrap.fill(f"- {text}", _LINE_CHARS, subsequent_indent="  ", break_on_hyphens=False) for text in texts
+    )
 
 
 def _rejected_rows(facts: CardFacts) -> str:
