@@ -55,10 +55,12 @@ class CrossAttention(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
-    def forward(self, queries: Tensor, keyed: Tensor, tokens: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, queries: Tensor, keyed: Tensor, tokens: Tensor, log_weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Attend from `queries` (b, e, d) to `tokens` (b, n, d) by the keys of `keyed` (b, n, d).
 
-        `log_weight` (b, n) is added to every logit. Returns (b, e, d) and the map (b, e, n).
+        `log_weight` (b, n), where given, is added to every logit. Returns (b, e, d) and the map (b, e, n).
         """
         weights = self.in_proj_weight.chunk(3)
         biases = self.in_proj_bias.chunk(3)
@@ -66,8 +68,10 @@ class CrossAttention(nn.Module):
             split_heads(functional.linear(part, weight, bias), self.heads)
             for part, weight, bias in zip((queries, keyed, tokens), weights, biases, strict=True)
         )
-        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        attention = (logits + log_weight[:, None, None, :]).softmax(dim=-1)
+        logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        if log_weight is not None:
+            logits = logits + log_weight[:, None, None, :]
+        attention = logits.softmax(dim=-1)
         return self.out_proj(merge_heads(attention @ value)), attention.mean(dim=1)
 
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+
+from models.shared import positions
 
 
 def sinusoidal_positions(rows: int, columns: int, width: int) -> Tensor:
     """Interleaved sine and cosine of row, then of column: (rows * columns, width) float32, row-major."""
-    axis_width = 2 * math.ceil(width / 4)
-    steps = torch.arange(0, axis_width, 2, dtype=torch.float64)
-    frequencies = torch.pow(10000.0, -steps / axis_width)
-
-    def axis(count: int) -> Tensor:
-        angles = torch.arange(count, dtype=torch.float64)[:, None] * frequencies
-        return torch.stack((angles.sin(), angles.cos()), dim=-1).reshape(count, axis_width)
-
-    by_row = axis(rows)[:, None, :].expand(rows, columns, axis_width)
-    by_column = axis(columns)[None, :, :].expand(rows, columns, axis_width)
-    table = torch.cat((by_row, by_column), dim=-1)[..., :width]
-    return table.reshape(rows * columns, width).float()
+    return torch.from_numpy(positions.sinusoidal_positions(rows, columns, width).copy())
 
 
 class ContinuousPositionBias(nn.Module):

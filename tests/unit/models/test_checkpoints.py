@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from models.shared.checkpoints import CheckpointError, RetrievalSizes, infer_sizes, report_keys, strip_module_prefix
+from models.shared.checkpoints import (
+    CheckpointError,
+    RerankSizes,
+    RetrievalSizes,
+    infer_sizes,
+    report_keys,
+    strip_module_prefix,
+)
 
 CHECKPOINT = Path(__file__).parents[2] / "fixtures" / "medreco_parity" / "retrieval.safetensors"
 
@@ -34,7 +41,27 @@ def test_sizes_are_inferred_from_the_weights() -> None:
         fusion_layers=3,
         fusion_inner=170,
         embedding_width=64,
+        rerank=RerankSizes(layers=3, inner=170, head_inner=85),
     )
+
+
+def test_a_checkpoint_without_a_reranker_has_no_sizes_of_one() -> None:
+    shapes = {key: shape for key, shape in _shapes().items() if not key.startswith("rank_module.")}
+    assert infer_sizes(shapes).rerank is None
+
+
+def test_a_reranker_without_its_head_is_named_as_incomplete() -> None:
+    shapes = {key: shape for key, shape in _shapes().items() if "classifier_moe" not in key}
+    with pytest.raises(CheckpointError) as caught:
+        infer_sizes(shapes)
+    assert caught.value.keys == ("rank_module.classifier_moe.experts.0.3.weight",)
+
+
+def test_a_tensor_with_too_few_axes_is_named() -> None:
+    key = "fusion_module.layers.0.moe_ffn.experts.0.3.weight"
+    with pytest.raises(CheckpointError, match="wrong-shape") as caught:
+        infer_sizes(_shapes() | {key: (64,)})
+    assert caught.value.keys == (key,)
 
 
 def test_a_missing_key_is_named() -> None:
@@ -51,13 +78,34 @@ def test_patches_that_are_not_square_are_refused() -> None:
         infer_sizes(shapes)
 
 
-def test_every_key_of_a_real_checkpoint_is_accounted_for() -> None:
-    needed = {key for key in _shapes() if key.startswith("condition_embeddings")}
-    report = report_keys(["condition_embeddings.weight", "cls_token", "rank_module.cls_emb", "surprise"], needed)
-    assert report.used == ("condition_embeddings.weight",)
+def test_every_key_is_accounted_for() -> None:
+    needed = ["condition_embeddings.weight", "rank_module.cls_emb"]
+    report = report_keys([*needed, "cls_token", "rank_module.surprise", "surprise"], needed)
+    assert report.used == ("condition_embeddings.weight", "rank_module.cls_emb")
     assert report.known_unused == ("cls_token",)
-    assert report.rerank == ("rank_module.cls_emb",)
-    assert report.unknown == ("surprise",)
+    assert report.unknown == ("rank_module.surprise", "surprise")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "text_transformer.encoder.layer.11.attention.attn.q.weight",
+        "to_text_latent.weight",
+        "cls_token",
+        "log_temperature",
+        "temperature",
+        "to_visual_latent.3.bias",
+        "rank_classifier.0.weight",
+        "visual_transformer.enc_temporal_transformer.layers.3.1.context_norm.beta",
+        "fusion_module.layers.2.norm1.bias",
+        "visual_transformer.vq._codebook.cluster_size",
+        "visual_transformer.to_pixels_first_frame.0.weight",
+        "visual_transformer.to_pixels.0.bias",
+    ],
+)
+def test_what_a_published_checkpoint_has_and_retrieval_leaves_is_known(key: str) -> None:
+    assert report_keys([key], []).known_unused == (key,)
+    assert report_keys([f"{key}.more"], []).known_unused == (() if not key.startswith("text") else (f"{key}.more",))
 
 
 def test_a_needed_key_that_is_absent_is_reported() -> None:

@@ -35,6 +35,7 @@ def test_torch_agrees_with_reference(file: str, torch_rows: dict[str, dict[str, 
     [
         (b"fusion_module.norm.weight", b"fusion_module.norm.weighx", "missing-key"),
         (b"rank_classifier.3.bias", b"rank_classifieR.3.bias", "unknown-key"),
+        (b"rank_module.layers.1.norm2.bias", b"rank_module.layers.1.norm3.bias", "missing-key"),
     ],
 )
 def test_a_checkpoint_with_a_wrong_key_is_refused(key: bytes, changed: bytes, code: str, tmp_path: Path) -> None:
