@@ -12,7 +12,7 @@ from operators.domain.errors import TransientError
 
 logger = logging.getLogger(__name__)
 
-_EVERY_S = 3.0
+_EVERY_S = 2.0
 _LEAVE_WITHIN_S = 5.0
 
 _BEAT = """

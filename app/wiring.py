@@ -5,9 +5,9 @@ import logging
 from app.bundles import bundle_folder
 from app.pipeline import WorkStages
 from app.settings import SOFTWARE_VERSION, Settings
-from models.encoder.bundle import BundleError
-from models.encoder.engine import Encoder
-from models.encoder.onnx_engine import load_encoder
+from models.encoder.engine import EncoderModel
+from models.encoder.onnx_engine import load_model
+from models.shared.bundle_files import BundleError
 from operators.compare.stage import CompareStage
 from operators.deliver.senders import pacs_senders
 from operators.deliver.stage import DeliverStage
@@ -32,13 +32,13 @@ from operators.retrieve.stage import RetrieveStage
 logger = logging.getLogger(__name__)
 
 
-def work_stages(settings: Settings, pool: Pool, clock: Clock, encoder: Encoder) -> WorkStages:
+def work_stages(settings: Settings, pool: Pool, clock: Clock, model: EncoderModel) -> WorkStages:
     """Return the stages of the work role. Raises ConfigError for a bundle or file that cannot be used."""
     archive = DicomWebArchive(settings.priors) if settings.priors.url else None
     searches = PriorSearches(pool)
     return WorkStages(
         priors=PriorsStage(settings.priors, archive, searches, settings.node.spool_dir, clock),
-        encode=EncodeStage(encoder, settings.encode),
+        encode=EncodeStage(model, settings.encode),
         retrieve=RetrieveStage(PgVectorIndex(pool, settings.retrieve), settings.retrieve),
         compare=CompareStage(settings.compare),
         report=ReportStage(
@@ -49,15 +49,16 @@ def work_stages(settings: Settings, pool: Pool, clock: Clock, encoder: Encoder) 
     )
 
 
-def encoder_of(settings: Settings) -> Encoder:
+def model_of(settings: Settings) -> EncoderModel:
     """Return the engine with the selected bundle. Raises ConfigError(BUNDLE_UNUSABLE)."""
     folder = bundle_folder(settings.encode.bundle)
     try:
-        encoder = load_encoder(folder, intra_op_threads=settings.encode.threads)
+        model = load_model(folder, intra_op_threads=settings.encode.threads)
     except BundleError as exc:
         raise ConfigError(f"encode.bundle {settings.encode.bundle}: {exc}", ReasonCode.BUNDLE_UNUSABLE) from exc
-    logger.info("bundle.opened", extra={"bundle": encoder.info.bundle_id, "entities": len(encoder.info.entities)})
-    return encoder
+    families = [family.modality for family in model.info.families]
+    logger.info("bundle.opened", extra={"bundle": model.info.bundle_id, "families": families})
+    return model
 
 
 def node_identity(settings: Settings) -> NodeIdentity:

@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 
 from app.bundles import bundle_folder, installed_bundles
 from app.cli.common import add_config, add_json, settings_of
-from models.encoder.bundle import BundleError, open_bundle
-from models.encoder.engine import BundleInfo
+from models.encoder.bundle import open_bundle
+from models.encoder.engine import BundleInfo, PresenceFigures
+from models.shared.bundle_files import BundleError
 
 
 def add_to(commands: Any) -> None:
@@ -48,11 +49,19 @@ def _show(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print(TypeAdapter(BundleInfo).dump_json(info).decode())
         return 0
-    print(f"{info.name} {info.version} ({info.bundle_id})\n  reads {info.modality}: {', '.join(info.dicom_modalities)}")
-    for entity in info.entities:
-        figure = f"AUROC {entity.auroc:.2f} ({entity.auroc_lo:.2f}-{entity.auroc_hi:.2f})"
-        print(f"  {entity.index:>4}  {figure}  {entity.n_positive}/{entity.n_images}  {entity.name}")
+    print(f"{info.name} {info.version} ({info.bundle_id})")
+    for family in info.families:
+        print(f"  reads {family.modality}: {', '.join(family.dicom_modalities)}")
+        for entity in family.entities:
+            print(f"  {entity.index:>4}  {_told(entity.measured)}  {entity.name}")
     return 0
+
+
+def _told(measured: PresenceFigures | None) -> str:
+    if measured is None:
+        return "not measured: neither present nor absent is stated"
+    interval = f"{measured.auroc_lo:.2f}-{measured.auroc_hi:.2f}"
+    return f"AUROC {measured.auroc:.2f} ({interval})  {measured.n_positive}/{measured.n_images}"
 
 
 def _verify(chosen: argparse.Namespace) -> int:

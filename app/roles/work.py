@@ -29,8 +29,8 @@ def serve(settings: Settings) -> None:
     clock = SystemClock()
     with open_pool(settings.database_url, max_size=settings.work.concurrency + 6) as pool:
         _check_database(pool)
-        encoder = wiring.encoder_of(settings)
-        stages = wiring.work_stages(settings, pool, clock, encoder)
+        model = wiring.model_of(settings)
+        stages = wiring.work_stages(settings, pool, clock, model)
         revisions = Revisions(pool)
         outbox = Outbox(pool)
         desk = Desk(
@@ -61,7 +61,7 @@ def serve(settings: Settings) -> None:
             Chores(
                 pool=pool,
                 clock=clock,
-                bundle_id=encoder.info.bundle_id,
+                bundle_id=model.info.bundle_id,
                 hnsw_from_rows=settings.retrieve.hnsw_from_rows,
                 priors=PriorFiles(settings.node.spool_dir),
                 keep_priors_days=settings.receive.spool.keep_days,

@@ -1,185 +1,185 @@
-"""A bundle folder enters; its verified description and the paths of its graphs leave.
+"""The folder of a retrieval bundle enters; its verified description and the paths of its graphs leave.
 
-Layout (after MONAI bundles): `configs/metadata.json`, `models/encoder.onnx`, `models/fusion.onnx`,
-`train_manifest.csv`, `SHA256SUMS`, and papers (model card, licences). SHA256SUMS lists every other file; nothing else
-may lie in the folder.
+Beside the files of every bundle (models.shared.bundle_files) it holds the graphs of each family, which the metadata
+name, and `train_manifest.csv` where it is known what the model was trained on.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from models.encoder.engine import BundleInfo, ServedEntity
+from models.encoder.engine import BundleInfo, FamilyInfo, FamilyNotServedError, PresenceFigures, ServedEntity
+from models.shared.bundle_files import (
+    METADATA_FILE,
+    BundleError,
+    BundleErrorCode,
+    bundle_id_of,
+    is_inside,
+    read_metadata,
+    verify_files,
+)
 from models.shared.vocabulary import EntityKind, UnknownEntityError, load_vocabulary
 
-METADATA_FILE: Final = "configs/metadata.json"
 ENCODER_FILE: Final = "models/encoder.onnx"
 FUSION_FILE: Final = "models/fusion.onnx"
 MANIFEST_FILE: Final = "train_manifest.csv"
-SUMS_FILE: Final = "SHA256SUMS"
-BUNDLE_SCHEMA: Final = 1
-_ID_DIGITS: Final = 12
-
-
-class BundleErrorCode(StrEnum):
-    """Why a bundle is refused."""
-
-    MISSING_FILE = "missing-file"
-    UNLISTED_FILE = "unlisted-file"
-    HASH_MISMATCH = "hash-mismatch"
-    BAD_SUMS = "bad-sums"
-    BAD_METADATA = "bad-metadata"
-    BAD_GRAPH = "bad-graph"
-
-
-class BundleError(Exception):
-    """The bundle cannot be used. `code` says why, `subject` names the file or field."""
-
-    def __init__(self, code: BundleErrorCode, subject: str) -> None:
-        self.code = code
-        self.subject = subject
-        super().__init__(f"bundle refused ({code.value}): {subject}")
+BUNDLE_SCHEMA: Final = 2
+RETRIEVAL_KIND: Final = "retrieval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Platt scaling of one entity: probability = sigmoid(slope * logit + intercept)."""
 
-    slope: float
-    intercept: float
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One family of a verified bundle with its graphs.
+
+    They take an image to tokens, tokens and entities to readings, pairs of sides to logits; `rerank_path` is None where
+    the family has no reranker.
+    """
+
+    info: FamilyInfo
+    encoder_path: Path
+    fusion_path: Path
+    rerank_path: Path | None
+    calibration: Mapping[int, Calibration]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A verified bundle."""
+    """A verified bundle. `origin` says where an imported one came from; empty for one that was trained here."""
 
     folder: Path
     info: BundleInfo
-    calibration: Mapping[int, Calibration]
+    families: tuple[Family, ...]
+    origin: Mapping[str, str]
+
+    def family(self, modality: str) -> Family:
+        """Find a family by its modality. Raises FamilyNotServedError."""
+        for family in self.families:
+            if family.info.modality == modality:
+                return family
+        raise FamilyNotServedError(modality=modality, bundle_id=self.info.bundle_id)
 
     @property
-    def encoder_path(self) -> Path:
-        """Graph: image to tokens."""
-        return self.folder / ENCODER_FILE
-
-    @property
-    def fusion_path(self) -> Path:
-        """Graph: tokens and entity rows to readings."""
-        return self.folder / FUSION_FILE
-
-    @property
-    def manifest_path(self) -> Path:
-        """Images that were trained or tuned on; evaluation leaves their patients out."""
-        return self.folder / MANIFEST_FILE
+    def manifest_path(self) -> Path | None:
+        """Images that were trained or tuned on, which evaluation leaves out; None where nobody knows."""
+        path = self.folder / MANIFEST_FILE
+        return path if path.is_file() else None
 
 
 def open_bundle(folder: Path) -> Bundle:
     """Verify every file of the bundle in `folder` against its hash and read its description. Raises BundleError."""
     sums_sha256 = verify_files(folder)
-    try:
-        metadata = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as exc:
-        raise BundleError(BundleErrorCode.BAD_METADATA, METADATA_FILE) from exc
+    metadata = read_metadata(folder)
     try:
         return _parse(folder, metadata, sums_sha256)
-    except (KeyError, TypeError, ValueError, UnknownEntityError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, UnknownEntityError) as exc:
         raise BundleError(BundleErrorCode.BAD_METADATA, f"{METADATA_FILE}: {exc!r}") from exc
-
-
-def verify_files(folder: Path) -> str:
-    """Compare every file with SHA256SUMS. Returns the bundle's hash, that of SHA256SUMS. Raises BundleError."""
-    sums_path = folder / SUMS_FILE
-    if not sums_path.is_file():
-        raise BundleError(BundleErrorCode.MISSING_FILE, SUMS_FILE)
-    sums = _read_sums(sums_path)
-    for name in (METADATA_FILE, ENCODER_FILE, FUSION_FILE, MANIFEST_FILE):
-        if name not in sums:
-            raise BundleError(BundleErrorCode.MISSING_FILE, name)
-    present = set(list_files(folder))
-    if unlisted := sorted(present - set(sums)):
-        raise BundleError(BundleErrorCode.UNLISTED_FILE, unlisted[0])
-    for name, sha256 in sums.items():
-        if name not in present:
-            raise BundleError(BundleErrorCode.MISSING_FILE, name)
-        if file_sha256(folder / name) != sha256:
-            raise BundleError(BundleErrorCode.HASH_MISMATCH, name)
-    return file_sha256(sums_path)
-
-
-def write_sums(folder: Path) -> str:
-    """Write SHA256SUMS over all files of the bundle, sorted by name. Returns the bundle's hash."""
-    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in list_files(folder)]
-    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
-    return file_sha256(folder / SUMS_FILE)
-
-
-def list_files(folder: Path) -> list[str]:
-    """Names of all files below `folder` but SHA256SUMS, with forward slashes, sorted."""
-    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in paths if path != SUMS_FILE)
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_sums(path: Path) -> dict[str, str]:
-    sums: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        sha256, separator, name = line.partition("  ")
-        if not separator or len(sha256) != 64 or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BundleError(BundleErrorCode.BAD_SUMS, SUMS_FILE)
-        sums[name] = sha256
-    return sums
 
 
 def _parse(folder: Path, metadata: Mapping[str, Any], sums_sha256: str) -> Bundle:
     section = metadata["interval"]
-    if section["schema"] != BUNDLE_SCHEMA:
-        raise ValueError(f"schema {section['schema']} is not {BUNDLE_SCHEMA}")
-    rows = section["entities"]
+    bundle_id = bundle_id_of(str(metadata["name"]), sums_sha256)
+    families = tuple(_family(folder, rows, bundle_id) for rows in _family_sections(section))
+    modalities = [family.info.modality for family in families]
+    if not families or len(set(modalities)) != len(modalities):
+        raise ValueError("a bundle serves one or more families, each once")
     info = BundleInfo(
-        bundle_id=f"{metadata['name']}-{sums_sha256[:_ID_DIGITS]}",
+        bundle_id=bundle_id,
         name=str(metadata["name"]),
         version=str(metadata["version"]),
         bundle_sha256=sums_sha256,
-        modality=str(section["modality"]),
-        dicom_modalities=tuple(section["dicom_modalities"]),
-        entities=tuple(_served_entity(row, section["modality"]) for row in rows),
+        families=tuple(family.info for family in families),
+    )
+    origin = {str(key): str(value) for key, value in section.get("origin", {}).items()}
+    return Bundle(folder=folder, info=info, families=families, origin=origin)
+
+
+def _family_sections(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Sections of the families. Schema 1, of the first bundle, has one family and no list around it."""
+    if section["schema"] == 1:
+        return [section]
+    if section["schema"] != BUNDLE_SCHEMA:
+        raise ValueError(f"schema {section['schema']} is not {BUNDLE_SCHEMA}")
+    if section["kind"] != RETRIEVAL_KIND:
+        raise ValueError(f"a bundle of kind {section['kind']!r} does not serve retrieval")
+    return list(section["families"])
+
+
+def _family(folder: Path, section: Mapping[str, Any], bundle_id: str) -> Family:
+    modality, rows = str(section["modality"]), section["entities"]
+    graphs = section.get("graphs") or {"encoder": ENCODER_FILE, "fusion": FUSION_FILE}
+    top_k, rerank = section.get("rerank_top_k"), graphs.get("rerank")
+    if (top_k is None) != (rerank is None):
+        raise ValueError(f"{modality}: a reranker needs both its graph and rerank_top_k")
+    info = FamilyInfo(
+        bundle_id=bundle_id,
+        modality=modality,
+        router=int(section.get("router", load_vocabulary().router_index[modality])),
+        dicom_modalities=tuple(map(str, section["dicom_modalities"])),
+        entities=tuple(_served_entity(row, modality) for row in rows),
+        input_depth=int(section.get("input_depth", 1)),
         input_side_px=int(section["input_side_px"]),
+        pad_value=float(section.get("pad_value", 0.0)),
         grid_side=int(section["grid_side"]),
         token_width=int(section["token_width"]),
         embedding_width=int(section["embedding_width"]),
+        rerank_top_k=None if top_k is None else int(top_k),
     )
-    calibration = {
-        int(row["index"]): Calibration(
-            slope=float(row["calibration"]["slope"]), intercept=float(row["calibration"]["intercept"])
-        )
-        for row in rows
-    }
-    return Bundle(folder=folder, info=info, calibration=calibration)
+    return Family(
+        info=info,
+        encoder_path=_graph(folder, graphs["encoder"]),
+        fusion_path=_graph(folder, graphs["fusion"]),
+        rerank_path=None if rerank is None else _graph(folder, rerank),
+        calibration={int(row["index"]): _calibration(row) for row in rows},
+    )
+
+
+def _graph(folder: Path, name: str) -> Path:
+    if not is_inside(name) or not (folder / name).is_file():
+        raise BundleError(BundleErrorCode.MISSING_FILE, name)
+    return folder / name
+
+
+def _calibration(row: Mapping[str, Any]) -> Calibration:
+    fitted = row["calibration"]
+    if fitted is None:
+        return Calibration()
+    return Calibration(slope=float(fitted["slope"]), intercept=float(fitted["intercept"]))
 
 
 def _served_entity(row: Mapping[str, Any], modality: str) -> ServedEntity:
     entity = load_vocabulary().entity(int(row["index"]))
     if (entity.name, entity.modality) != (row["name"], modality):
         raise ValueError(f"entity {entity.index} of the vocabulary is not {row['name']!r}")
-    absent, present = float(row["threshold_absent"]), float(row["threshold_present"])
-    if not 0 <= absent <= present <= 1:
-        raise ValueError(f"entity {entity.index}: thresholds out of order")
     return ServedEntity(
         index=entity.index,
         name=entity.name,
         kind=EntityKind(entity.kind),
         anatomy=entity.anatomy,
+        measured=_presence_figures(row),
+    )
+
+
+def _presence_figures(row: Mapping[str, Any]) -> PresenceFigures | None:
+    """Figures of an entity; None where the row has no cuts, for then nobody measured it."""
+    if row["threshold_present"] is None and row["threshold_absent"] is None:
+        return None
+    absent, present = float(row["threshold_absent"]), float(row["threshold_present"])
+    if not 0 <= absent <= present <= 1:
+        raise ValueError(f"entity {row['index']}: thresholds out of order")
+    if row["calibration"] is None:
+        raise ValueError(f"entity {row['index']}: cuts without a calibration")
+    return PresenceFigures(
         threshold_present=present,
         threshold_absent=absent,
         auroc=float(row["auroc"]),

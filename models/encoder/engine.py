@@ -1,6 +1,7 @@
 """The seam to the image encoder: images enter `Encoder.encode`, entities of a place are read by `Encoder.read`.
 
-An engine imports no torch. `BundleInfo` says what a bundle may be asked; asking for anything else is an `EngineError`.
+An engine imports no torch. A bundle has one or more families, one for each modality it takes. `BundleInfo` and
+`FamilyInfo` say what may be asked; asking for anything else is an `EngineError`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,13 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServedEntity:
-    """One entity that a bundle may be asked about, with the cuts and the figures it was admitted on.
+class PresenceFigures:
+    """What was measured of one entity's presence on held-out patients, and the cuts that follow from it.
 
     A calibrated probability >= `threshold_present` means present, < `threshold_absent` absent, between them it is
-    undetermined. `auroc` with its 95 % interval is from held-out patients; `n_positive` and `n_images` count the
-    held-out images.
+    undetermined. `auroc` with its 95 % interval; `n_positive` and `n_images` count the held-out images.
     """
 
-    index: int
-    name: str
-    kind: EntityKind
-    anatomy: str | None
     threshold_present: float
     threshold_absent: float
     auroc: float
@@ -40,29 +36,53 @@ class ServedEntity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundleInfo:
-    """What a bundle is and what it takes.
+class ServedEntity:
+    """One entity that a family may be asked about.
 
-    `bundle_sha256` covers every file of the bundle; `bundle_id` is the name and the first 12 digits of it.
-    `input_side_px` is the side S of the square input, `grid_side` that of the row-major token grid, n = grid_side ** 2.
+    `measured` is None where nobody measured this bundle's presence of it: its probability is then the raw output of the
+    abnormality head and means neither present nor absent; embeddings and attention can be used all the same.
+    """
+
+    index: int
+    name: str
+    kind: EntityKind
+    anatomy: str | None
+    measured: PresenceFigures | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyInfo:
+    """What a bundle takes and reads of one modality family, such as chest films or chest CT.
+
+    `router` is the modality's expert in the published model. `input_depth` is the number D of slices of the input, 1
+    for a plain image; `input_side_px` the side S of its square planes; `pad_value` what lies outside the image in it.
+    `grid_side` is the side of the row-major token grid, n = grid_side ** 2. `rerank_top_k` is the number of tokens a
+    side of the reranker takes, None where the family has no reranker.
     """
 
     bundle_id: str
-    name: str
-    version: str
-    bundle_sha256: str
     modality: str
+    router: int
     dicom_modalities: tuple[str, ...]
     entities: tuple[ServedEntity, ...]
+    input_depth: int
     input_side_px: int
+    pad_value: float
     grid_side: int
     token_width: int
     embedding_width: int
+    rerank_top_k: int | None
 
     @property
     def token_count(self) -> int:
         """Tokens per image."""
         return self.grid_side**2
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input: (S, S), or (D, S, S) for a volume."""
+        plane = (self.input_side_px, self.input_side_px)
+        return plane if self.input_depth == 1 else (self.input_depth, *plane)
 
     def entity(self, index: int) -> ServedEntity:
         """Find the served entity with this index. Raises EntityNotServedError."""
@@ -70,6 +90,29 @@ class BundleInfo:
             if entity.index == index:
                 return entity
         raise EntityNotServedError(entity_index=index, bundle_id=self.bundle_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleInfo:
+    """What a bundle is: `bundle_sha256` covers every file; `bundle_id` is the name and the first 12 digits of it."""
+
+    bundle_id: str
+    name: str
+    version: str
+    bundle_sha256: str
+    families: tuple[FamilyInfo, ...]
+
+    def family(self, modality: str) -> FamilyInfo:
+        """Find a family by its modality, such as `2D-CXR`. Raises FamilyNotServedError."""
+        for family in self.families:
+            if family.modality == modality:
+                return family
+        raise FamilyNotServedError(modality=modality, bundle_id=self.bundle_id)
+
+    @property
+    def dicom_modalities(self) -> tuple[str, ...]:
+        """Values of Modality (0008,0060) that any family takes, in the families' order."""
+        return tuple(dict.fromkeys(value for family in self.families for value in family.dicom_modalities))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +128,7 @@ class EntityReadings:
     attention
         (b, e, n) float32, sums to 1 over the n tokens of the row-major grid.
     presence_prob
-        (b, e) float32 in [0, 1], calibrated on validation patients.
+        (b, e) float32 in [0, 1], calibrated on validation patients where the entity was measured.
     """
 
     embeddings: FloatArray
@@ -95,17 +138,18 @@ class EntityReadings:
 
 
 class Encoder(Protocol):
-    """An engine that has opened one bundle."""
+    """An engine that has opened one family of a bundle."""
 
     @property
-    def info(self) -> BundleInfo:
-        """What the opened bundle is."""
+    def info(self) -> FamilyInfo:
+        """What the opened family is."""
         ...
 
     def encode(self, images: FloatArray) -> FloatArray:
-        """Images (b, S, S) float32 in [0, 1], as models.shared.pixels.model_input gives, to tokens (b, n, d) float32.
+        """Images (b, S, S), or volumes (b, D, S, S), float32, to tokens (b, n, d) float32.
 
-        Raises InputShapeError, EngineFailureError.
+        Values lie in [0, 1] as models.shared.pixels and models.shared.volumes make them, or are the family's
+        `pad_value`. Raises InputShapeError, EngineFailureError.
         """
         ...
 
@@ -120,11 +164,33 @@ class Encoder(Protocol):
         """
         ...
 
+    def rerank(self, query: FloatArray, candidates: FloatArray) -> FloatArray:
+        """Score candidates (m, k+1, d) against one query (k+1, d): (m,) float32 probabilities of relevance.
+
+        A side is [latent, then k selected tokens with their positions], as models.encoder.selection makes it; the score
+        is not symmetric. Raises RerankUnavailableError, InputShapeError, EngineFailureError.
+        """
+        ...
+
+
+class EncoderModel(Protocol):
+    """An engine that has opened a bundle; families are opened when they are first asked for."""
+
+    @property
+    def info(self) -> BundleInfo:
+        """What the opened bundle is."""
+        ...
+
+    def family(self, modality: str) -> Encoder:
+        """Give the encoder of one family. Raises FamilyNotServedError, BundleError (a broken graph)."""
+        ...
+
 
 class EngineError(Exception):
     """An engine could not do what it was asked. Base of the errors below.
 
-    EngineError > InputShapeError | EntityNotServedError | EngineFailureError
+    EngineError > InputShapeError | EntityNotServedError | FamilyNotServedError | RerankUnavailableError
+                | EngineFailureError
     """
 
 
@@ -145,6 +211,24 @@ class EntityNotServedError(EngineError, LookupError):
         self.entity_index = entity_index
         self.bundle_id = bundle_id
         super().__init__(f"bundle {bundle_id} does not serve entity {entity_index}")
+
+
+class FamilyNotServedError(EngineError, LookupError):
+    """The bundle does not take images of this modality."""
+
+    def __init__(self, *, modality: str, bundle_id: str) -> None:
+        self.modality = modality
+        self.bundle_id = bundle_id
+        super().__init__(f"bundle {bundle_id} does not serve {modality}")
+
+
+class RerankUnavailableError(EngineError, LookupError):
+    """The family has no reranker."""
+
+    def __init__(self, *, modality: str, bundle_id: str) -> None:
+        self.modality = modality
+        self.bundle_id = bundle_id
+        super().__init__(f"bundle {bundle_id} has no reranker for {modality}")
 
 
 class EngineFailureError(EngineError, RuntimeError):

@@ -1,21 +1,25 @@
-"""The CPU engine: a verified bundle enters, an `Encoder` that runs its two graphs in ONNX Runtime leaves."""
+"""The CPU engine: a verified bundle enters, an `EncoderModel` that runs its graphs in ONNX Runtime leaves."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from models.encoder.bundle import Bundle, BundleError, BundleErrorCode, open_bundle
+from models.encoder.bundle import Bundle, Family, open_bundle
+from models.encoder.checks import calibrated, check_images, check_pairs, check_reading, logistic
 from models.encoder.engine import (
     BundleInfo,
     EngineFailureError,
     EntityReadings,
+    FamilyInfo,
     FloatArray,
-    InputShapeError,
+    RerankUnavailableError,
 )
+from models.shared.bundle_files import BundleError, BundleErrorCode
 
 _RUNTIME_ERRORS = (
     onnxruntime.capi.onnxruntime_pybind11_state.Fail,
@@ -27,31 +31,52 @@ _RUNTIME_ERRORS = (
 )
 
 
-def load_encoder(folder: Path, *, intra_op_threads: int = 0) -> OnnxEncoder:
-    """Open and verify the bundle in `folder` and load its graphs. 0 threads = one per core. Raises BundleError."""
-    return OnnxEncoder(open_bundle(folder), intra_op_threads=intra_op_threads)
+def load_model(folder: Path, *, intra_op_threads: int = 0) -> OnnxModel:
+    """Open and verify the bundle in `folder`. 0 threads = one per core. Raises BundleError."""
+    return OnnxModel(open_bundle(folder), intra_op_threads=intra_op_threads)
+
+
+class OnnxModel:
+    """`models.encoder.engine.EncoderModel` on ONNX Runtime's CPU provider; a family's graphs load at first use."""
+
+    def __init__(self, bundle: Bundle, *, intra_op_threads: int = 0) -> None:
+        self._bundle = bundle
+        self._threads = intra_op_threads
+        self._opened: dict[str, OnnxEncoder] = {}
+        self._opening = threading.Lock()
+
+    @property
+    def info(self) -> BundleInfo:
+        """What the opened bundle is."""
+        return self._bundle.info
+
+    def family(self, modality: str) -> OnnxEncoder:
+        """Give the encoder of one family. Raises FamilyNotServedError, BundleError(BAD_GRAPH)."""
+        family = self._bundle.family(modality)
+        with self._opening:
+            if modality not in self._opened:
+                self._opened[modality] = OnnxEncoder(family, intra_op_threads=self._threads)
+            return self._opened[modality]
 
 
 class OnnxEncoder:
     """`models.encoder.engine.Encoder` on ONNX Runtime's CPU provider. Safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, *, intra_op_threads: int = 0) -> None:
-        self._info = bundle.info
-        self._calibration = bundle.calibration
-        self._encoder = _open_session(bundle.encoder_path, intra_op_threads)
-        self._fusion = _open_session(bundle.fusion_path, intra_op_threads)
+    def __init__(self, family: Family, *, intra_op_threads: int = 0) -> None:
+        self._info = family.info
+        self._calibration = family.calibration
+        self._encoder = _open_session(family.encoder_path, intra_op_threads)
+        self._fusion = _open_session(family.fusion_path, intra_op_threads)
+        self._reranker = _open_session(family.rerank_path, intra_op_threads) if family.rerank_path else None
 
     @property
-    def info(self) -> BundleInfo:
-        """What the opened bundle is."""
+    def info(self) -> FamilyInfo:
+        """What the opened family is."""
         return self._info
 
     def encode(self, images: FloatArray) -> FloatArray:
-        """Images (b, S, S) float32 in [0, 1] to tokens (b, n, d). Raises InputShapeError, EngineFailureError."""
-        side = self._info.input_side_px
-        _check(images, "images", (None, side, side))
-        if images.size and not (images.min() >= 0 and images.max() <= 1):  # also catches NaN
-            raise InputShapeError(argument="images", expected="values in [0, 1]", got="values outside, or NaN")
+        """Images (b, S, S) or volumes (b, D, S, S) to tokens (b, n, d). Raises InputShapeError, EngineFailureError."""
+        check_images(images, self._info)
         tokens: FloatArray = _run(self._encoder, ["tokens"], {"images": images})[0]
         return tokens
 
@@ -62,31 +87,31 @@ class OnnxEncoder:
 
         Raises InputShapeError, EntityNotServedError, EngineFailureError.
         """
-        _check(tokens, "tokens", (None, self._info.token_count, self._info.token_width))
+        weight = check_reading(tokens, token_log_weight, self._info)
         rows = np.array([self._info.entity(index).index for index in entity_indices], dtype=np.int64)
-        if token_log_weight is None:
-            token_log_weight = np.zeros(tokens.shape[:2], dtype=np.float32)
-        _check(token_log_weight, "token_log_weight", tokens.shape[:2])
-        if not np.isfinite(token_log_weight).all():
-            raise InputShapeError(argument="token_log_weight", expected="finite values", got="infinite, or NaN")
         embeddings, latents, attention, logits = _run(
             self._fusion,
             ["embeddings", "latents", "attention", "logits"],
-            {"tokens": tokens, "entity_rows": rows, "token_log_weight": token_log_weight},
+            {"tokens": tokens, "entity_rows": rows, "token_log_weight": weight},
         )
         return EntityReadings(
             embeddings=embeddings,
             latents=latents,
             attention=attention,
-            presence_prob=self._calibrate(logits, entity_indices),
+            presence_prob=calibrated(logits, [self._calibration[index] for index in entity_indices]),
         )
 
-    def _calibrate(self, logits: FloatArray, entity_indices: Sequence[int]) -> FloatArray:
-        slopes = np.array([self._calibration[index].slope for index in entity_indices])
-        intercepts = np.array([self._calibration[index].intercept for index in entity_indices])
-        scaled = slopes * logits.astype(np.float64) + intercepts
-        probability: FloatArray = (0.5 * (1 + np.tanh(scaled / 2))).astype(np.float32)  # logistic, without overflow
-        return probability
+    def rerank(self, query: FloatArray, candidates: FloatArray) -> FloatArray:
+        """Score candidates (m, k+1, d) against one query (k+1, d): (m,) probabilities.
+
+        Raises RerankUnavailableError, InputShapeError, EngineFailureError.
+        """
+        if self._reranker is None:
+            raise RerankUnavailableError(modality=self._info.modality, bundle_id=self._info.bundle_id)
+        check_pairs(query, candidates, self._info)
+        pairs = np.broadcast_to(query, candidates.shape)
+        (logits,) = _run(self._reranker, ["logits"], {"query": np.ascontiguousarray(pairs), "candidate": candidates})
+        return logistic(logits)
 
 
 def _open_session(path: Path, intra_op_threads: int) -> onnxruntime.InferenceSession:
@@ -108,13 +133,3 @@ def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict
     if not all(np.isfinite(result).all() for result in results):
         raise EngineFailureError("a graph gave what is not a number")
     return results
-
-
-def _check(array: FloatArray, argument: str, shape: tuple[int | None, ...]) -> None:
-    expected = " x ".join("any" if side is None else str(side) for side in shape) + " float32"
-    fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=False)
-    )
-    if not fits or array.dtype != np.float32:
-        got = " x ".join(str(side) for side in array.shape) + f" {array.dtype}"
-        raise InputShapeError(argument=argument, expected=expected, got=got)

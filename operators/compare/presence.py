@@ -13,8 +13,10 @@ def presence_of(prob: float, term: EntityTerm, *, present_from_prob: float = 0.0
     """Return what a calibrated probability amounts to.
 
     Present from the entity's cut `present_from` on, but not below `present_from_prob`; absent below `absent_below`;
-    between them, or where `prob` is not a probability, undetermined.
+    between them, where `prob` is not a probability, or where the entity was never measured, undetermined.
     """
+    if term.present_from is None or term.absent_below is None:
+        return Presence.UNDETERMINED
     is_present = max(term.present_from, present_from_prob) <= prob <= 1
     is_absent = 0 <= prob < term.absent_below
     if is_present == is_absent:

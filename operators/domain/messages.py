@@ -189,7 +189,11 @@ class BundleRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityTerm:
-    """One entity the model is asked about: its MedReCo row, and the names of its codes in models/shared/codes.csv."""
+    """One entity the model is asked about: its MedReCo row, and the names of its codes in models/shared/codes.csv.
+
+    `present_from` and `absent_below` are cuts on its probability, measured on held-out patients; None where nobody
+    measured it, and then neither presence nor absence is stated.
+    """
 
     index: int
     name: str
@@ -197,8 +201,8 @@ class EntityTerm:
     anatomy: str
     finding_code: str
     site_code: str
-    present_from: float
-    absent_below: float
+    present_from: float | None
+    absent_below: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

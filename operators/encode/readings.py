@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoder.engine import BundleInfo, EntityReadings, ServedEntity
+from models.encoder.engine import EntityReadings, FamilyInfo, ServedEntity
 from models.encoder.evidence import evidence_region
 from models.shared.codes import UnknownCodeError, entity_code_names
 from models.shared.pixels import to_image_points
@@ -15,15 +15,15 @@ from operators.domain.reasons import ReasonCode
 from operators.encode.reading import ReadImage
 
 
-def entity_terms(info: BundleInfo) -> tuple[EntityTerm, ...]:
-    """Terms of the entities a bundle serves, with their codes and the cuts that the bundle was admitted on.
+def entity_terms(info: FamilyInfo) -> tuple[EntityTerm, ...]:
+    """Terms of the entities a family serves, with their codes and the cuts that the bundle was admitted on.
 
     Raises ConfigError(BUNDLE_UNUSABLE) when no codes are kept for one of them: its findings could not be reported.
     """
     try:
         return tuple(_term(entity) for entity in info.entities)
     except UnknownCodeError as exc:
-        what = f"The model bundle {info.name} serves an entity that cannot be reported: {exc}."
+        what = f"The model bundle {info.bundle_id} serves an entity that cannot be reported: {exc}."
         raise ConfigError(what, ReasonCode.BUNDLE_UNUSABLE) from exc
 
 
@@ -36,8 +36,8 @@ def _term(entity: ServedEntity) -> EntityTerm:
         anatomy=entity.anatomy or "",
         finding_code=finding_code,
         site_code=site_code,
-        present_from=entity.threshold_present,
-        absent_below=entity.threshold_absent,
+        present_from=entity.measured.threshold_present if entity.measured else None,
+        absent_below=entity.measured.threshold_absent if entity.measured else None,
     )
 
 

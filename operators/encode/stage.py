@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.encoder.engine import Encoder, EngineError, EngineFailureError, EntityReadings, FloatArray
+from models.encoder.engine import EncoderModel, EngineError, EngineFailureError, EntityReadings, FloatArray
 from operators.domain.errors import PermanentError, TransientError
 from operators.domain.ids import StudyUid, pseudonym
 from operators.domain.messages import BundleRef, CaseWithPriors, EncodedCase, EncodedStudy, Study
@@ -36,10 +36,11 @@ class EncodeStage:
     Raises ConfigError(BUNDLE_UNUSABLE) when the bundle serves an entity that has no codes.
     """
 
-    def __init__(self, encoder: Encoder, config: EncodeConfig) -> None:
-        self._encoder = encoder
+    def __init__(self, model: EncoderModel, config: EncodeConfig) -> None:
+        self._model = model
+        self._encoder = model.family(model.info.families[0].modality)
         self._config = config
-        self._terms = entity_terms(encoder.info)
+        self._terms = entity_terms(self._encoder.info)
 
     def __call__(self, case: CaseWithPriors) -> EncodedCase:
         """Encode the case. Raises PermanentError, TransientError."""
@@ -125,11 +126,11 @@ class EncodeStage:
         )
 
     def _bundle(self) -> BundleRef:
-        info = self._encoder.info
+        info = self._model.info
         return BundleRef(
             bundle_id=info.bundle_id,
             name=info.name,
             version=info.version,
             sha256=info.bundle_sha256,
-            modality=info.modality,
+            modality=self._encoder.info.modality,
         )

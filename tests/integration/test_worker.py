@@ -12,7 +12,7 @@ import pytest
 from app import worker as module
 from app.jobs import QUEUE, enqueue
 from app.migrate import migrate
-from app.postgres.postmaster import cluster_processes
+from app.postgres.postmaster import cluster_processes, is_living
 from app.revisions import Revisions
 from app.worker import JobWorker
 from operators.domain.database import Pool, open_pool, transaction
@@ -227,8 +227,10 @@ def kill_database(url: str) -> None:
     with open_pool(url, max_size=1) as pool, transaction(pool) as connection:
         row = connection.execute("SHOW data_directory").fetchone()
     assert row is not None
-    for pid in cluster_processes(Path(row["data_directory"])):
+    pids = cluster_processes(Path(row["data_directory"]))
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not any(is_living(pid) for pid in pids), PATIENCE_S)  # a kill takes effect a little later
 
 
 def succeeds(act: Callable[[], object]) -> bool:

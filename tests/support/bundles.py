@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from models.encoder.bundle import ENCODER_FILE, FUSION_FILE, MANIFEST_FILE, METADATA_FILE, write_sums
+from models.encoder.bundle import ENCODER_FILE, FUSION_FILE, MANIFEST_FILE
+from models.shared.bundle_files import METADATA_FILE, write_sums
 from models.shared.vocabulary import load_vocabulary
 
 _GRAPHS = Path(__file__).parents[1] / "fixtures" / "medreco_parity"
@@ -30,16 +31,19 @@ def entity_row(index: int, **changes: object) -> dict[str, Any]:
 
 def write_bundle(folder: Path, *rows: dict[str, Any], **section_changes: object) -> Path:
     """Write a bundle of the exported reference graphs that serves `rows` (by default entities 12 and 35)."""
-    section = {
-        "schema": 1,
+    family = {
         "modality": "2D-CXR",
         "dicom_modalities": ["CR", "DX"],
+        "input_depth": 1,
         "input_side_px": 80,
         "grid_side": 4,
         "token_width": 64,
         "embedding_width": 64,
+        "rerank_top_k": None,
+        "graphs": {"encoder": ENCODER_FILE, "fusion": FUSION_FILE, "rerank": None},
         "entities": list(rows) or [entity_row(12), entity_row(35)],
     }
+    section = {"schema": 2, "kind": "retrieval", "families": [family]}
     metadata = {"name": "fixture", "version": "1.0", "interval": section | section_changes}
     for name in (METADATA_FILE, ENCODER_FILE):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

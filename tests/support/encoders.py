@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.encoder.engine import BundleInfo, EngineError, EntityReadings, FloatArray, ServedEntity
+from models.encoder.engine import (
+    BundleInfo,
+    EngineError,
+    EntityReadings,
+    FamilyInfo,
+    FloatArray,
+    PresenceFigures,
+    RerankUnavailableError,
+    ServedEntity,
+)
 from models.shared.vocabulary import EntityKind
 
 
@@ -15,13 +24,15 @@ def served(index: int = 12) -> ServedEntity:
         name=f"Entity {index}",
         kind=EntityKind.ABNORMAL,
         anatomy="Pleura",
-        threshold_present=0.7,
-        threshold_absent=0.3,
-        auroc=0.8,
-        auroc_lo=0.7,
-        auroc_hi=0.9,
-        n_positive=30,
-        n_images=100,
+        measured=PresenceFigures(
+            threshold_present=0.7,
+            threshold_absent=0.3,
+            auroc=0.8,
+            auroc_lo=0.7,
+            auroc_hi=0.9,
+            n_positive=30,
+            n_images=100,
+        ),
     )
 
 
@@ -35,18 +46,19 @@ class MeanEncoder:
     def __init__(
         self, *entities: ServedEntity, side_px: int = 16, grid_side: int = 4, failure: EngineError | None = None
     ) -> None:
-        self.info = BundleInfo(
+        self.info = FamilyInfo(
             bundle_id="mean-000000000000",
-            name="mean",
-            version="1",
-            bundle_sha256="0" * 64,
             modality="2D-CXR",
+            router=1,
             dicom_modalities=("CR", "DX"),
             entities=entities or (served(),),
+            input_depth=1,
             input_side_px=side_px,
+            pad_value=0.0,
             grid_side=grid_side,
             token_width=1,
             embedding_width=2,
+            rerank_top_k=None,
         )
         self.failure = failure
         self.calls: list[tuple[str, int]] = []
@@ -80,3 +92,26 @@ class MeanEncoder:
             attention=attention,
             presence_prob=angle.astype(np.float32),
         )
+
+    def rerank(self, query: FloatArray, candidates: FloatArray) -> FloatArray:
+        """There is no reranker."""
+        raise RerankUnavailableError(modality=self.info.modality, bundle_id=self.info.bundle_id)
+
+
+class MeanModel:
+    """A bundle whose families are these encoders."""
+
+    def __init__(self, *encoders: MeanEncoder) -> None:
+        self._encoders = {encoder.info.modality: encoder for encoder in encoders or (MeanEncoder(),)}
+        self.info = BundleInfo(
+            bundle_id="mean-000000000000",
+            name="mean",
+            version="1",
+            bundle_sha256="0" * 64,
+            families=tuple(encoder.info for encoder in self._encoders.values()),
+        )
+
+    def family(self, modality: str) -> MeanEncoder:
+        """The encoder of one family."""
+        self.info.family(modality)
+        return self._encoders[modality]

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from models.encoder.bundle import BundleError, open_bundle
+from models.encoder.bundle import open_bundle
 from models.encoder.engine import EngineError
 from models.encoder.evaluate.judging import judge, leave_out_seen, read_films_with
 from models.encoder.figures import Figure
 from models.encoder.films import DataError, DataErrorCode, read_films
-from models.encoder.onnx_engine import OnnxEncoder
+from models.encoder.onnx_engine import OnnxModel
 from models.encoder.result import ExitCode, log_progress, write_metrics_csv, write_result
+from models.shared.bundle_files import BundleError
 from models.shared.pixels import PixelError
+
+FILMS = "2D-CXR"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,11 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _evaluate(data: Path, bundle_folder: Path, out: Path) -> int:
     bundle = open_bundle(bundle_folder)
     unseen = leave_out_seen(read_films(data), bundle.manifest_path)
+    if bundle.manifest_path is None:
+        print("the bundle does not say what it was trained on: it may have seen these films", file=sys.stderr)
     print(f"{unseen.left_out} films left out: the bundle has seen the patient or the image", file=sys.stderr)
     if not unseen.films:
         print("no film is left to judge the bundle on", file=sys.stderr)
         return ExitCode.MISSING_PREREQUISITE
-    encoder = OnnxEncoder(bundle)
+    encoder = OnnxModel(bundle).family(FILMS)
     figures = judge(encoder.info.entities, unseen.films, read_films_with(encoder, data, unseen.films))
     out.mkdir(parents=True, exist_ok=True)
     write_metrics_csv(out / "metrics.csv", figures)

@@ -39,8 +39,10 @@ class FilmReadings:
     plain: NDArray[np.float32]
 
 
-def leave_out_seen(films: Sequence[Film], manifest: Path) -> Unseen:
-    """Drop films whose patient or hash stands in the bundle's manifest."""
+def leave_out_seen(films: Sequence[Film], manifest: Path | None) -> Unseen:
+    """Drop films whose patient or hash stands in the bundle's manifest; without one nobody knows, and all stay."""
+    if manifest is None:
+        return Unseen(films=tuple(films), left_out=0)
     with manifest.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     patients, hashes = {row["patient"] for row in rows}, {row["sha256"] for row in rows}
@@ -89,7 +91,14 @@ def judge(entities: Sequence[ServedEntity], films: Sequence[Film], read: FilmRea
             views=tuple(film.view for film in films),
             abnormal=np.array([_NO_FINDING not in film.findings for film in films]),
         )
-        figures += presence_figures(held_out, Cuts(present=entity.threshold_present, absent=entity.threshold_absent))
+        figures += presence_figures(held_out, _cuts(entity))
         if held_out.truth.any():
             figures.append(retrieval_figure(held_out))
     return figures + [macro_figure(figures, task=task, metric=metric) for task, metric in _MACROS]
+
+
+def _cuts(entity: ServedEntity) -> Cuts:
+    """Cuts of an entity; of one never measured the published model's own, the middle."""
+    if entity.measured is None:
+        return Cuts(present=0.5, absent=0.5)
+    return Cuts(present=entity.measured.threshold_present, absent=entity.measured.threshold_absent)

@@ -15,9 +15,8 @@ from models.encoder.bundle import (
     ENCODER_FILE,
     FUSION_FILE,
     MANIFEST_FILE,
-    METADATA_FILE,
+    RETRIEVAL_KIND,
     Calibration,
-    write_sums,
 )
 from models.encoder.figures import Cuts, Figure
 from models.encoder.films import Film
@@ -26,6 +25,7 @@ from models.encoder.nets.lite0 import EfficientNetLite0, Lite0Encoder
 from models.encoder.train.card import NOTICE, CardFacts, model_card
 from models.encoder.train.fit import Heads
 from models.encoder.train.recipe import Recipe
+from models.shared.bundle_files import METADATA_FILE, write_sums
 from models.shared.vocabulary import Entity
 
 LICENSE_PATH = Path(__file__).with_name("LICENSE-2.0.txt")
@@ -140,15 +140,26 @@ def _metadata(recipe: Recipe, served: Sequence[ServedResult], macro: Sequence[Fi
         },
         "interval": {
             "schema": BUNDLE_SCHEMA,
-            "modality": recipe.modality,
-            "dicom_modalities": list(recipe.dicom_modalities),
-            "input_side_px": side,
-            "grid_side": recipe.grid_side,
-            "token_width": recipe.token_width,
-            "embedding_width": recipe.token_width,
+            "kind": RETRIEVAL_KIND,
             "recipe": asdict(recipe),
-            "entities": [_entity_row(result) for result in served],
+            "families": [_family_section(recipe, served)],
         },
+    }
+
+
+def _family_section(recipe: Recipe, served: Sequence[ServedResult]) -> dict[str, Any]:
+    return {
+        "modality": recipe.modality,
+        "dicom_modalities": list(recipe.dicom_modalities),
+        "input_depth": 1,
+        "input_side_px": recipe.input_side_px,
+        "pad_value": 0.0,
+        "grid_side": recipe.grid_side,
+        "token_width": recipe.token_width,
+        "embedding_width": recipe.token_width,
+        "rerank_top_k": None,
+        "graphs": {"encoder": ENCODER_FILE, "fusion": FUSION_FILE, "rerank": None},
+        "entities": [_entity_row(result) for result in served],
     }
 
 

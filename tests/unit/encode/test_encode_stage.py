@@ -20,7 +20,7 @@ from operators.encode.config import EncodeConfig
 from operators.encode.reading import REASON_OF_PIXEL_ERROR
 from operators.encode.stage import EncodeStage
 from tests.support.comparing import search, study
-from tests.support.encoders import MeanEncoder, served
+from tests.support.encoders import MeanEncoder, MeanModel, served
 from tests.support.objects import absurd_size, dx_from_image, save, truncated
 
 
@@ -52,7 +52,7 @@ def case(current: Study, *priors: Study) -> CaseWithPriors:
 
 
 def stage(encoder: MeanEncoder | None = None, **settings: Any) -> EncodeStage:
-    return EncodeStage(encoder or MeanEncoder(), EncodeConfig(**settings))
+    return EncodeStage(MeanModel(encoder or MeanEncoder()), EncodeConfig(**settings))
 
 
 def test_each_image_is_encoded_once_and_all_entities_are_read_in_one_pass(tmp_path: Path) -> None:

@@ -6,24 +6,59 @@ from pathlib import Path
 
 import pytest
 
-from models.encoder.bundle import (
-    ENCODER_FILE,
-    MANIFEST_FILE,
-    METADATA_FILE,
-    SUMS_FILE,
-    BundleError,
-    BundleErrorCode,
-    open_bundle,
-    write_sums,
-)
+from models.encoder.bundle import ENCODER_FILE, MANIFEST_FILE, open_bundle
+from models.encoder.engine import FamilyNotServedError
+from models.shared.bundle_files import METADATA_FILE, SUMS_FILE, BundleError, BundleErrorCode, write_sums
 from tests.support.bundles import entity_row, write_bundle
 
 
 def test_a_bundle_tells_what_it_serves(tmp_path: Path) -> None:
     info = open_bundle(write_bundle(tmp_path)).info
-    assert [entity.index for entity in info.entities] == [12, 35]
-    assert info.bundle_id == f"fixture-{info.bundle_sha256[:12]}"
-    assert (info.token_count, info.dicom_modalities) == (16, ("CR", "DX"))
+    films = info.family("2D-CXR")
+    assert [entity.index for entity in films.entities] == [12, 35]
+    assert films.bundle_id == info.bundle_id == f"fixture-{info.bundle_sha256[:12]}"
+    assert (films.token_count, films.dicom_modalities, films.router) == (16, ("CR", "DX"), 1)
+    assert (films.input_shape, films.rerank_top_k) == ((80, 80), None)
+
+
+def test_an_entity_nobody_measured_has_no_cuts(tmp_path: Path) -> None:
+    blank = dict.fromkeys(("threshold_present", "threshold_absent", "calibration", "auroc", "auroc_lo", "auroc_hi"))
+    (family,) = open_bundle(write_bundle(tmp_path, entity_row(12) | blank, entity_row(35))).info.families
+    assert [entity.measured is None for entity in family.entities] == [True, False]
+
+
+def test_a_modality_without_a_family_is_refused(tmp_path: Path) -> None:
+    bundle = open_bundle(write_bundle(tmp_path))
+    with pytest.raises(FamilyNotServedError, match="3D-CT"):
+        bundle.info.family("3D-CT")
+    with pytest.raises(FamilyNotServedError, match="3D-CT"):
+        bundle.family("3D-CT")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"families": []},
+        {"kind": "vlm"},
+        {"schema": 3},
+    ],
+    ids=["no family", "a language model", "a later schema"],
+)
+def test_a_section_that_is_not_ours_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="bad-metadata"):
+        open_bundle(write_bundle(tmp_path, **change))
+
+
+def test_a_graph_outside_the_bundle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside.onnx").write_bytes(b"graph")
+    folder = write_bundle(tmp_path / "bundle")
+    metadata = json.loads((folder / METADATA_FILE).read_text())
+    metadata["interval"]["families"][0]["graphs"]["encoder"] = "../outside.onnx"
+    (folder / METADATA_FILE).write_text(json.dumps(metadata))
+    write_sums(folder)
+    with pytest.raises(BundleError) as caught:
+        open_bundle(folder)
+    assert caught.value.code is BundleErrorCode.MISSING_FILE
 
 
 def test_the_bundle_hash_changes_with_any_file(tmp_path: Path) -> None:
@@ -86,11 +121,6 @@ def test_metadata_that_contradict_themselves_are_refused(row: dict[str, object],
     with pytest.raises(BundleError) as caught:
         open_bundle(tmp_path)
     assert caught.value.code is BundleErrorCode.BAD_METADATA
-
-
-def test_another_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="bad-metadata"):
-        open_bundle(write_bundle(tmp_path, schema=2))
 
 
 def test_metadata_without_our_section_are_refused(tmp_path: Path) -> None:

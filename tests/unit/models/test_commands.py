@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.encoder.bundle import ENCODER_FILE, MANIFEST_FILE, write_sums
+from models.encoder.bundle import ENCODER_FILE, MANIFEST_FILE
 from models.encoder.evaluate.__main__ import main as evaluate
+from models.shared.bundle_files import write_sums
 from tests.support.bundles import write_bundle
 from tests.support.training import REPOSITORY, run_training_module
 

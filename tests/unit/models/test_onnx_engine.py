@@ -5,17 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.encoder.bundle import ENCODER_FILE, BundleError, BundleErrorCode, write_sums
-from models.encoder.engine import Encoder, EntityNotServedError, InputShapeError
-from models.encoder.onnx_engine import load_encoder
+from models.encoder.bundle import ENCODER_FILE
+from models.encoder.engine import Encoder, EntityNotServedError, InputShapeError, RerankUnavailableError
+from models.encoder.onnx_engine import load_model
+from models.shared.bundle_files import BundleError, BundleErrorCode, write_sums
 from tests.support.bundles import entity_row, write_bundle
+
+
+def films_of(folder: Path) -> Encoder:
+    return load_model(folder, intra_op_threads=1).family("2D-CXR")
+
 
 IMAGES = np.random.default_rng(0).random((3, 80, 80), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return load_encoder(write_bundle(tmp_path_factory.mktemp("bundle")), intra_op_threads=1)
+    return films_of(write_bundle(tmp_path_factory.mktemp("bundle")))
 
 
 def test_readings_have_the_promised_shapes_and_ranges(encoder: Encoder) -> None:
@@ -37,7 +43,7 @@ def test_an_image_reads_the_same_alone_and_in_a_batch(encoder: Encoder) -> None:
 
 def test_probability_is_the_entitys_own_calibration_of_its_logit(tmp_path: Path, encoder: Encoder) -> None:
     flat = entity_row(12, calibration={"slope": 0.0, "intercept": 1.0})
-    calibrated = load_encoder(write_bundle(tmp_path, flat, entity_row(35)), intra_op_threads=1)
+    calibrated = films_of(write_bundle(tmp_path, flat, entity_row(35)))
     tokens = calibrated.encode(IMAGES)
     probability = calibrated.read(tokens, [12, 35]).presence_prob
     np.testing.assert_allclose(probability[:, 0], 1 / (1 + np.exp(-1)), rtol=1e-6)
@@ -46,7 +52,7 @@ def test_probability_is_the_entitys_own_calibration_of_its_logit(tmp_path: Path,
 
 def test_a_huge_calibrated_logit_does_not_overflow(tmp_path: Path) -> None:
     steep = entity_row(12, calibration={"slope": 1e6, "intercept": -1e6})
-    encoder = load_encoder(write_bundle(tmp_path, steep), intra_op_threads=1)
+    encoder = films_of(write_bundle(tmp_path, steep))
     assert np.isfinite(encoder.read(encoder.encode(IMAGES), [12]).presence_prob).all()
 
 
@@ -101,5 +107,10 @@ def test_a_file_that_is_no_graph_is_refused_as_such(tmp_path: Path) -> None:
     (tmp_path / ENCODER_FILE).write_bytes(b"no graph")
     write_sums(tmp_path)
     with pytest.raises(BundleError) as caught:
-        load_encoder(tmp_path)
+        films_of(tmp_path)
     assert caught.value.code is BundleErrorCode.BAD_GRAPH
+
+
+def test_a_family_without_a_reranker_says_so(encoder: Encoder) -> None:
+    with pytest.raises(RerankUnavailableError, match="2D-CXR"):
+        encoder.rerank(np.zeros((7, 64), dtype=np.float32), np.zeros((1, 7, 64), dtype=np.float32))
