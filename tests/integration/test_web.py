@@ -312,6 +312,17 @@ def test_health_names_roles_that_are_silent(anybody: httpx.Client, rooms: Rooms,
     assert looked(rooms) == {"receive": "silent"}
 
 
+@pytest.mark.parametrize(("silent_s", "shown"), [(7, "up"), (11, "silent")])
+def test_a_role_counts_as_silent_ten_seconds_after_its_last_beat(
+    rooms: Rooms, pool: Pool, silent_s: int, shown: str
+) -> None:
+    with transaction(pool) as connection:
+        connection.execute(
+            "INSERT INTO role_beats VALUES ('work', 'h', 1, now(), now() - make_interval(secs => %s))", (silent_s,)
+        )
+    assert looked(rooms) == {"work": shown}
+
+
 def test_a_role_that_has_been_dead_for_days_is_still_named(anybody: httpx.Client, rooms: Rooms, pool: Pool) -> None:
     with transaction(pool) as connection:
         connection.execute(
