@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.main import main
 from operators.domain.database import Pool
-from tests.support.working import job_of, put_revision, revision_row
+from tests.support.working import job_of, put_revision, queued_jobs, revision_row
 
 pytestmark = pytest.mark.peer
 
@@ -26,7 +26,9 @@ def settings_file(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("command", [["list"], ["show", "1.2.3"], ["retry", "1.2.3"], ["discard", "1.2.3"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["show", "1.2.3"], ["close", "1.2.3"], ["retry", "1.2.3"], ["discard", "1.2.3"]]
+)
 def test_a_database_without_tables_is_told_in_one_sentence(
     command: list[str],
     empty_database_url: str,
@@ -66,6 +68,34 @@ def test_studies_are_listed_shown_and_discarded(
     assert revision_row(pool, job)["state"] == "withdrawn"
     assert main(["studies", "discard", "1.2.3", *at]) == 4
     assert main(["studies", "show", "1.2.9", *at]) == 4
+    assert "No such study." in capsys.readouterr().err
+
+
+def test_an_open_study_is_closed_once_and_its_job_queued(
+    pool: Pool,
+    database_url: str,
+    settings_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    job = put_revision(pool, job_of("1.2.3"), "receiving")
+    close = ["studies", "close", "1.2.3", "--config", settings_file]
+    assert main([*close, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"study_uid": "1.2.3", "revision": 1, "done": "close"}
+    row = revision_row(pool, job)
+    assert (row["state"], row["closed_by"]) == ("queued", "forced")
+    assert [queued["args"] for queued in queued_jobs(pool)] == [{"study_uid": "1.2.3", "revision": 1}]
+    assert main(close) == 4
+    assert "its state is queued" in capsys.readouterr().err
+    assert len(queued_jobs(pool)) == 1
+
+
+def test_an_unknown_study_is_not_closed(
+    database_url: str, settings_file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert main(["studies", "close", "1.2.9", "--config", settings_file]) == 4
     assert "No such study." in capsys.readouterr().err
 
 
