@@ -13,10 +13,11 @@ from models.encoder.engine import EngineError
 from models.encoder.evaluate.judging import judge, leave_out_seen, read_films_with
 from models.encoder.figures import Figure
 from models.encoder.films import DataError, DataErrorCode, read_films
-from models.encoder.onnx_engine import OnnxModel
+from models.encoder.model import BundleModel
 from models.encoder.result import ExitCode, log_progress, write_metrics_csv, write_result
 from models.shared.bundle_files import BundleError
 from models.shared.pixels import PixelError
+from models.shared.runtimes.onnxruntime_cpu import OnnxRuntime
 
 FILMS = "2D-CXR"
 
@@ -49,7 +50,7 @@ def _evaluate(data: Path, bundle_folder: Path, out: Path) -> int:
     if not unseen.films:
         print("no film is left to judge the bundle on", file=sys.stderr)
         return ExitCode.MISSING_PREREQUISITE
-    encoder = OnnxModel(bundle).family(FILMS)
+    encoder = BundleModel(bundle, OnnxRuntime()).family(FILMS)
     figures = judge(encoder.info.entities, unseen.films, read_films_with(encoder, data, unseen.films))
     out.mkdir(parents=True, exist_ok=True)
     write_metrics_csv(out / "metrics.csv", figures)
