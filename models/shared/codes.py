@@ -1,8 +1,9 @@
 """Coded concepts as data: a name of `codes.csv` or an entity's row enters, the code triple leaves.
 
 `codes.csv` keeps the full triple because pydicom's dictionaries lack some of the codes; `entity_codes.csv` says which
-finding and which finding site an entity of the 2D chest vocabulary is. Codes of scheme 99INTERVAL are our own: the
-concept has no code in the part of SNOMED CT that DICOM makes free to use (PS3.16 8.1 and CID tables).
+finding and which finding site each entity of the vocabulary is. Codes of scheme 99INTERVAL are our own: the part of
+SNOMED CT that DICOM makes free to use (PS3.16 8.1 and CID tables) has no code for the concept, or only one that says
+more, or less, than the entity's name; the column `source` says which.
 """
 
 import csv
