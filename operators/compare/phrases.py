@@ -11,6 +11,7 @@ from operators.domain.messages import EntityTerm
 
 PHRASES_PATH = Path(__file__).with_name("phrases.csv")
 _IN_BRACKETS = re.compile(r"\s*\([^)]*\)")
+_CAPITALISED = re.compile(r"\b[A-Z](?=[a-z])")
 
 
 @cache
@@ -26,10 +27,9 @@ def phrase_of(term: EntityTerm) -> str:
 
 
 def _from_name(name: str) -> str:
-    plain = " ".join(_IN_BRACKETS.sub("", name).replace("_", " ").split())
-    if plain[:2].isupper():  # an abbreviation keeps its capitals
-        return plain
-    return plain[:1].lower() + plain[1:]
+    """Put a name as words: two names of one thing stand side by side, capitals are left to abbreviations."""
+    plain = " ".join(_IN_BRACKETS.sub("", name).replace("_", "/").split())
+    return _CAPITALISED.sub(lambda found: found[0].lower(), plain)
 
 
 def listed(phrases: list[str]) -> str:
