@@ -35,7 +35,12 @@ class Patient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceHeader:
-    """What the node keeps of one object's header. Texts are as sent, decoded to Unicode; dates are DICOM DA text."""
+    r"""What the node keeps of one object's header. Texts are as sent, decoded to Unicode; dates are DICOM DA text.
+
+    Several values are joined by \. Fields may be added, always with a default: headers kept by an earlier version are
+    read again. What tells series of one volume apart (from `slice_thickness` on) is empty for other images; of an
+    enhanced object it is that of its shared functional groups.
+    """
 
     instance_uid: InstanceUid
     sop_class_uid: str
@@ -65,6 +70,17 @@ class InstanceHeader:
     columns: int | None = None
     frames: int = 1
     content_time: str = ""
+    slice_thickness: str = ""
+    pixel_spacing: str = ""
+    image_orientation: str = ""
+    image_position: str = ""
+    frame_of_reference_uid: str = ""
+    convolution_kernel: str = ""
+    contrast_agent: str = ""
+    protocol_name: str = ""
+    sequence_name: str = ""
+    scanning_sequence: str = ""
+    acquisition_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
