@@ -24,13 +24,9 @@ from operators.report.library import image_library
 from operators.report.node import MANUFACTURER
 from operators.report.observer import device_observer
 from operators.report.predecessor import SrReference
+from operators.report.procedure import procedure_reported
 from operators.report.request import referenced_requests
 
-# LOINC 43468-8 for radiography came to CID 100 after 2019: readers of older editions know only "Imaging procedure".
-_PROCEDURES = {
-    "CT": "procedure_ct",
-    "MR": "procedure_mr",
-}
 _LOCAL_SCHEME_NAME = "Interval local codes"
 
 
@@ -82,10 +78,9 @@ def _check(document: Dataset, envelope: Envelope) -> None:
 def _root(content: ReportContent, envelope: Envelope) -> hd.ContainerContentItem:
     """TID 1500: language, observer, procedure, image library, measurements; then ours: comparison and narrative."""
     comparison = content.comparison
-    procedure = _PROCEDURES.get(comparison.current_image.header.modality, "procedure_imaging")
     report = hd.MeasurementReport(
         observation_context=device_observer(envelope),
-        procedure_reported=tree.concept(procedure),
+        procedure_reported=tree.concept(procedure_reported(comparison.current_image.header.modality)),
         imaging_measurements=[finding_group(group, comparison) for group in content.groups],
         title=tree.concept("imaging_measurement_report"),
         language_of_content_item_and_descendants=hd.LanguageOfContentItemAndDescendants(
