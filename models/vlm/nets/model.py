@@ -14,7 +14,7 @@ from models.encoder.nets.ctvit import CTViT, PositionBias
 from models.shared.checkpoints import CheckpointError
 from models.vlm.checkpoint import VlmCheckpoint, check_names
 from models.vlm.nets.text import TextStack
-from models.vlm.sizes import HEAD, TEXT, VISION, TextSizes, VlmConfig, VlmSizes, infer_vlm_sizes
+from models.vlm.sizes import VISION, TextSizes, VlmConfig, VlmSizes, infer_vlm_sizes
 
 
 class VisionTower(CTViT):
@@ -89,6 +89,3 @@ def load_part(net: nn.Module, checkpoint: VlmCheckpoint, prefix: str) -> None:
             if stored.shape != tuple(target.shape):
                 raise CheckpointError("wrong-shape", [prefix + key])
             target.copy_(torch.from_numpy(np.ascontiguousarray(stored.read_float32())))
-
-
-__all__ = ["HEAD", "TEXT", "TextModel", "VisionTower", "VlmModel", "load_tower", "load_vlm", "needed_shapes"]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 
 from models.shared.checkpoints import CheckpointError
-from models.vlm.checkpoint import open_checkpoint
+from models.vlm.checkpoint import VlmCheckpoint, open_checkpoint
 from models.vlm.decoding import Decoder, PromptLayout, TokenPrompt, all_logits, decode
 from models.vlm.engine import FloatArray, GenerationOptions, IntArray
+from models.vlm.nets.graph import write_decoder
 from models.vlm.nets.model import TextModel, VlmModel, load_vlm
 from models.vlm.nets.text import KvCache
+from models.vlm.nets.tower import export_tower
+from models.vlm.nets.weights import WeightType
+from models.vlm.onnx_decoder import EmbeddingTable, OnnxDecoder, open_session
 from models.vlm.positions import rotary_positions
-from models.vlm.sizes import TokenIds, VlmConfig
+from models.vlm.sizes import TEXT, TokenIds, VlmConfig
 
 CHECKPOINT: Final = "vlm.safetensors"
 CONFIG: Final = "vlm_config.json"
@@ -66,9 +72,11 @@ class VlmParity:
         checks += _token_checks(arrays, runner.decoder, layout, prompts)
         return checks
 
-    def _open_runner(self, path: str) -> TorchRunner:
+    def _open_runner(self, path: str) -> TorchRunner | OnnxRunner:
         if path == "torch":
             return TorchRunner(self._model)
+        if path == "onnx":
+            return OnnxRunner(self._model, self._checkpoint)
         raise ValueError(f"no such path: {path}")
 
 
@@ -84,6 +92,41 @@ class TorchRunner:
         with torch.inference_mode():
             features: FloatArray = self._model.tower(torch.from_numpy(images), router_of(images)).flatten(0, 1).numpy()
         return features
+
+
+class OnnxRunner:
+    """The exported graphs in ONNX Runtime, written to a folder that goes with this object."""
+
+    def __init__(self, model: VlmModel, checkpoint: VlmCheckpoint) -> None:
+        self._model = model
+        self._scratch = tempfile.TemporaryDirectory()
+        self._towers = cache(self._open_tower)
+        folder = Path(self._scratch.name)
+        write_decoder(
+            checkpoint,
+            model.sizes.text,
+            folder / "decoder.onnx",
+            weights=WeightType.STORED,
+            progress=lambda done, total: None,
+        )
+        embedding = checkpoint.tensors[f"{TEXT}embed_tokens.weight"]
+        with (folder / "embed.bin").open("wb") as file:
+            embedding.copy_to(file)
+        rows, width = embedding.shape
+        table = EmbeddingTable(folder / "embed.bin", dtype=embedding.dtype, shape=(rows, width))
+        self.decoder: Decoder = OnnxDecoder(open_session(folder / "decoder.onnx"), table)
+
+    def look(self, images: FloatArray) -> FloatArray:
+        """(k, 1, D, S, S) to features (k * n, d)."""
+        session = self._towers(images.shape[2], router_of(images))
+        fed = images[:, 0, 0] if images.shape[2] == 1 else images[:, 0]
+        features: FloatArray = session.run(["features"], {"images": fed})[0]
+        return features.reshape(-1, features.shape[-1])
+
+    def _open_tower(self, depth: int, router: int) -> onnxruntime.InferenceSession:
+        path = Path(self._scratch.name) / f"vision-{depth}-{router}.onnx"
+        export_tower(self._model.tower, path, side_px=self._model.sizes.side_px, depth=depth, router=router)
+        return open_session(path)
 
 
 class TorchDecoder:
