@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -20,9 +21,18 @@ from operators.domain.inbox import Inbox
 from operators.domain.messages import StoredInstance
 from operators.receive.config import ReceiveConfig
 from operators.receive.receiver import Receiver
+from tests.support.objects import dx_from_image, save
 from tests.support.peers.dcmtk import Peer
 from tests.support.peers.process import wait_until
 from tests.support.peers.tls import TlsMaterial
+
+STUDIES = "SELECT study_uid, revision, state FROM revisions ORDER BY study_uid, revision"
+FILM = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48) % 4096
+
+
+def dx_file(folder: Path, name: str = "dx", **attributes: object) -> Path:
+    """Write a small film into a folder; its name is the seed of its UIDs."""
+    return save(dx_from_image(FILM, seed=name, **attributes), folder / f"{name}.dcm")
 
 
 def log_to(path: Path) -> None:
@@ -118,6 +128,12 @@ def rows(pool: Pool, query: str) -> list[dict[str, Any]]:
     """Return what a query gives."""
     with pool.connection() as connection:
         return connection.execute(query).fetchall()
+
+
+def only_path(node: RunningReceiver, pool: Pool) -> Path:
+    """Return the file of the one object that was kept."""
+    (row,) = rows(pool, "SELECT path FROM instances")
+    return node.spool_root / str(row["path"])
 
 
 def send_raw(path: Path, peer: Peer) -> tuple[int, str]:
