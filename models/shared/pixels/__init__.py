@@ -10,16 +10,26 @@ from models.shared.pixels.frame import (
     whole_frame_box,
 )
 from models.shared.pixels.guard import PixelLimits
-from models.shared.pixels.reading import read_file_frame, read_frame, read_image_file
+from models.shared.pixels.reading import (
+    FrameValues,
+    read_file_frame,
+    read_file_header,
+    read_file_values,
+    read_frame,
+    read_image_file,
+)
 
 __all__ = [
     "Box",
+    "FrameValues",
     "GreyFrame",
     "PixelError",
     "PixelErrorCode",
     "PixelLimits",
     "model_input",
     "read_file_frame",
+    "read_file_header",
+    "read_file_values",
     "read_frame",
     "read_image_file",
     "to_image_points",

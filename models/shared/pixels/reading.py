@@ -1,8 +1,9 @@
-"""Reading: a dataset, a DICOM file or an ordinary image file enters, a GreyFrame leaves."""
+"""Reading: a dataset, a DICOM file or an ordinary image file enters, a GreyFrame or a frame's values leave."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from models.shared.pixels.decoders import DECODERS
 from models.shared.pixels.errors import PixelError, PixelErrorCode
 from models.shared.pixels.frame import GreyFrame, find_content_box
-from models.shared.pixels.grey import grey_frame
+from models.shared.pixels.grey import grey_frame, modality_values, padding_mask
 from models.shared.pixels.guard import (
     DAMAGE_ERRORS,
     PIXEL_KEYWORDS,
@@ -38,6 +39,14 @@ from models.shared.pixels.guard import (
 _DEFAULT_LIMITS = PixelLimits()
 _MAX_INFLATED_BYTES = 2**30  # a deflated object names its size only inside what has to be inflated
 _INFLATE_STEP_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameValues:
+    """One frame after the modality transform: `values` (rows, columns) float32, `padding` where it holds none."""
+
+    values: npt.NDArray[np.float32]
+    padding: npt.NDArray[np.bool_]
 
 
 def read_frame(ds: Dataset, frame_index: int = 0, *, limits: PixelLimits = _DEFAULT_LIMITS) -> GreyFrame:
@@ -75,6 +84,66 @@ def read_file_frame(path: Path, frame_index: int = 0, *, limits: PixelLimits = _
         check_length(ds, file)
         stored = _stored_values(ds, path, file, frame_index)
     return grey_frame(ds, stored, frame_index)
+
+
+def read_file_header(path: Path) -> Dataset:
+    """Header of a DICOM file without its pixel data.
+
+    Raises
+    ------
+    PixelError
+        not-dicom, bad-header, and for a deflated file truncated, absurd-size, decode-failed.
+    OSError
+        The file cannot be opened or read.
+    """
+    file_meta = _read_file_meta(path)
+    if attribute(file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return _inflated(path, file_meta)
+    with path.open("rb") as file:
+        return _read_header(file)
+
+
+def read_file_values(
+    path: Path, frame_indices: Sequence[int], *, limits: PixelLimits = _DEFAULT_LIMITS
+) -> Iterator[FrameValues]:
+    """Values of some frames of a grey DICOM file after its modality transform, in the order asked for.
+
+    The file is opened once. Nothing of the display (window, inversion) is applied.
+
+    Raises
+    ------
+    PixelError
+        With the code that says why the pixels cannot be used; unsupported-photometric for a colour image.
+    OSError
+        The file cannot be opened or read.
+    """
+    header = read_file_header(path)
+    for index in frame_indices:
+        check_header(header, index, limits)
+    is_deflated = transfer_syntax(header) == DeflatedExplicitVRLittleEndian
+    if is_deflated or frame_count(header) > 1:
+        yield from _values_of_dataset(header if is_deflated else _read_whole(path), frame_indices)
+        return
+    with path.open("rb") as file:
+        ds = _read_header(file)
+        _seek_to_pixel_value(ds, file)
+        check_length(ds, file)
+        for index in frame_indices:
+            yield _frame_values(ds, _stored_values(ds, path, file, index), index)
+
+
+def _values_of_dataset(ds: Dataset, frame_indices: Sequence[int]) -> Iterator[FrameValues]:
+    value = _pixel_value(ds)
+    check_length(ds, BytesIO(value))
+    for index in frame_indices:
+        yield _frame_values(ds, _stored_values(ds, ds, BytesIO(value), index), index)
+
+
+def _frame_values(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> FrameValues:
+    if stored.ndim != 2:
+        raise PixelError(PixelErrorCode.UNSUPPORTED_PHOTOMETRIC, axes=stored.ndim)
+    values = modality_values(ds, stored, frame_index).astype(np.float32)
+    return FrameValues(values=values, padding=padding_mask(ds, stored))
 
 
 def read_image_file(path: Path) -> GreyFrame:
@@ -135,6 +204,11 @@ def _read_file_meta(path: Path) -> FileMetaDataset:
 def _read_header(file: BinaryIO) -> Dataset:
     with _damage_as(PixelErrorCode.BAD_HEADER):
         return pydicom.dcmread(file, stop_before_pixels=True)
+
+
+def _read_whole(path: Path) -> Dataset:
+    with _damage_as(PixelErrorCode.BAD_HEADER):
+        return pydicom.dcmread(path)
 
 
 def _inflated(path: Path, file_meta: FileMetaDataset) -> Dataset:
