@@ -47,11 +47,15 @@ class ExpertBank(nn.Module):
         super().__init__()
         self.experts = nn.ModuleList(experts)
 
-    def forward(self, tokens: Tensor, router: int) -> Tensor:
-        """(..., width) to the same shape by expert `router`. Raises IndexError where there is no such expert."""
+    def expert(self, router: int) -> nn.Sequential:
+        """Expert `router`. Raises IndexError where there is none, although the modality table may have such a row."""
         if not 0 <= router < len(self.experts):
             raise IndexError(f"router index {router}: the checkpoint has experts 0 to {len(self.experts) - 1}")
-        routed: Tensor = self.experts[router](tokens)
+        return self.experts[router]
+
+    def forward(self, tokens: Tensor, router: int) -> Tensor:
+        """(..., width) to the same shape by expert `router`. Raises IndexError where there is no such expert."""
+        routed: Tensor = self.expert(router)(tokens)
         return routed
 
 
