@@ -91,17 +91,8 @@ def read_header(ds: Dataset, *, transfer_syntax_uid: str) -> InstanceHeader:
         columns=_size(ds, "Columns"),
         frames=max(1, _count(ds, "NumberOfFrames") or 1),
         content_time=_text(ds, "ContentTime") or _text(ds, "AcquisitionTime"),
-        slice_thickness=_shared_text(ds, "PixelMeasuresSequence", "SliceThickness"),
-        pixel_spacing=_shared_text(ds, "PixelMeasuresSequence", "PixelSpacing"),
-        image_orientation=_shared_text(ds, "PlaneOrientationSequence", "ImageOrientationPatient"),
-        image_position=_text(ds, "ImagePositionPatient"),
-        frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
-        convolution_kernel=_shared_text(ds, "CTReconstructionSequence", "ConvolutionKernel"),
-        contrast_agent=_contrast_agent(ds),
         protocol_name=_text(ds, "ProtocolName"),
-        sequence_name=_text(ds, "SequenceName") or _text(ds, "PulseSequenceName"),
-        scanning_sequence=_text(ds, "ScanningSequence"),
-        acquisition_type=_text(ds, "MRAcquisitionType") or _text(ds, "VolumetricProperties"),
+        representative_frame=_count(ds, "RepresentativeFrameNumber"),
     )
 
 
@@ -133,19 +124,6 @@ def _requested_procedure_id(ds: Dataset) -> str:
 
 def _requests(ds: Dataset) -> tuple[Dataset, ...]:
     return (ds, *_items(ds, "RequestAttributesSequence"))
-
-
-def _shared_text(ds: Dataset, group: str, keyword: str) -> str:
-    """Return an attribute of the object, or of an enhanced object's shared functional groups (PS3.3 C.7.6.16)."""
-    holders = (item for shared in _items(ds, "SharedFunctionalGroupsSequence") for item in _items(shared, group))
-    return _text(ds, keyword) or next(filter(None, (_text(item, keyword) for item in holders)), "")
-
-
-def _contrast_agent(ds: Dataset) -> str:
-    """Return what was given: as text, or the meanings of its codes (PS3.3 C.7.6.4, C.7.6.4b)."""
-    codes = (*_items(ds, "ContrastBolusAgentSequence"), *_items(ds, "EnhancedContrastBolusAgentSequence"))
-    named = "\\".join(filter(None, (_text(item, "CodeMeaning") for item in codes)))
-    return _text(ds, "ContrastBolusAgent") or named
 
 
 def _coded(ds: Dataset, keyword: str, meanings: dict[Code, str]) -> str:

@@ -38,8 +38,7 @@ class InstanceHeader:
     r"""What the node keeps of one object's header. Texts are as sent, decoded to Unicode; dates are DICOM DA text.
 
     Several values are joined by \. Fields may be added, always with a default: headers kept by an earlier version are
-    read again. What tells series of one volume apart (from `slice_thickness` on) is empty for other images; of an
-    enhanced object it is that of its shared functional groups.
+    read again. Of volumes the geometry is not kept here: models.shared.volumes reads it from the files.
     """
 
     instance_uid: InstanceUid
@@ -70,17 +69,8 @@ class InstanceHeader:
     columns: int | None = None
     frames: int = 1
     content_time: str = ""
-    slice_thickness: str = ""
-    pixel_spacing: str = ""
-    image_orientation: str = ""
-    image_position: str = ""
-    frame_of_reference_uid: str = ""
-    convolution_kernel: str = ""
-    contrast_agent: str = ""
     protocol_name: str = ""
-    sequence_name: str = ""
-    scanning_sequence: str = ""
-    acquisition_type: str = ""
+    representative_frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,9 +227,30 @@ class Region:
     bottom_px: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadScope:
+    """What of a study the model read as one input.
+
+    `frame_number`, from 1, of the image that stands for it. `slices` of the volume, 0 for a plain image. `notes` are
+    sentences on what was done to the series, without patient data. `phase`, `kernel`, `weighting` and `plane` say which
+    kind of series it was, in the words of models.shared.volumes; empty where that does not apply.
+    """
+
+    frame_number: int = 1
+    slices: int = 0
+    notes: tuple[str, ...] = ()
+    phase: str = ""
+    kernel: str = ""
+    weighting: str = ""
+    plane: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EntityReading:
-    """What the model says of one entity on one image. `presence_prob` is calibrated, in [0, 1].
+    """What the model says of one entity on one image or volume.
+
+    `presence_prob` is in [0, 1]: calibrated where the entity was measured, else the model's raw answer, which means
+    neither presence nor absence. `region` lies on one of the study's images: of a volume, on one slice.
 
     `embedding` is (D,) float32 of unit norm; `attention` is (n,) float32, sums to 1.
     """
@@ -253,9 +264,10 @@ class EntityReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedStudy:
-    """The image that was read of a study and all entities' readings on it; `skipped` names images left out and why.
+    """What was read of a study and all entities' readings of it; `skipped` names images left out and why.
 
-    `tokens` is (n, d) float32: the token map, reusable for any entity or place.
+    `image` is the image that was read; of a volume, the slice that stands for it. `tokens` is (n, d) float32: the token
+    map, reusable for any entity or place.
     """
 
     study: Study
@@ -263,6 +275,7 @@ class EncodedStudy:
     tokens: "NDArray[np.float32]"
     readings: tuple[EntityReading, ...]
     skipped: tuple[tuple[InstanceUid, ReasonCode], ...] = ()
+    scope: ReadScope = ReadScope()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -281,14 +294,17 @@ class EncodedCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarCase:
-    """One study of ANOTHER patient, best image of it, for one entity. Never leaves the web page and the API."""
+    """One study of ANOTHER patient, best image of it, for one entity. Never leaves the web page and the API.
+
+    `presence_prob` is None where nobody measured what the model says of the entity.
+    """
 
     entity_index: int
     rank: int
     study_uid: StudyUid
     instance_uid: InstanceUid
     score_cosine: float
-    presence_prob: float
+    presence_prob: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -328,13 +344,14 @@ class EntityFinding:
 
     `state_swapped` is what the same rule says with current and prior exchanged: the mirror of `state`, or the finding
     is undetermined. `rule` names the rule that decided; `confidence` is in [0, 1], of the state as stated. Without a
-    prior, `prior`, `prior_prob`, `similarity_cosine` and `prior_region` are None and `state` is UNDETERMINED.
+    prior, `prior`, `prior_prob`, `similarity_cosine` and `prior_region` are None and `state` is UNDETERMINED. Of an
+    entity that nobody measured there is no probability: `current_prob` and `prior_prob` are None.
     """
 
     entity: EntityTerm
     current: Presence
     prior: Presence | None
-    current_prob: float
+    current_prob: float | None
     prior_prob: float | None
     similarity_cosine: float | None
     state: ChangeState
@@ -343,6 +360,11 @@ class EntityFinding:
     rule: str
     current_region: Region
     prior_region: Region | None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the model's answer on the entity was measured on held-out patients, so that it may be stated."""
+        return self.current_prob is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,6 +395,8 @@ class Comparison:
     findings: tuple[EntityFinding, ...]
     sentences: tuple[Sentence, ...]
     cautions: tuple[str, ...] = ()
+    current_scope: ReadScope = ReadScope()
+    prior_scope: ReadScope = ReadScope()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,16 @@ class ReasonCode(StrEnum):
     VIEW_NOT_FRONTAL = "view-not-frontal"
     IMAGE_NOT_PRIMARY = "image-not-primary"
     OTHER_IMAGE_READ = "other-image-read"
+    OTHER_FAMILY = "other-family"
+    BODY_PART_UNKNOWN = "body-part-unknown"
+    SERIES_NOT_SUITED = "series-not-suited"
+    OTHER_SERIES_READ = "other-series-read"
+    SLICES_WITHOUT_GEOMETRY = "slices-without-geometry"
+    TOO_FEW_SLICES = "too-few-slices"
+    SLICES_MISSING = "slices-missing"
+    SLICES_TILTED = "slices-tilted"
+    SLICES_OBLIQUE = "slices-oblique"
+    NOT_HOUNSFIELD = "not-hounsfield"
     SPOOL_FILE_MISSING = "spool-file-missing"
     PATIENT_AMBIGUOUS = "patient-ambiguous"
     PACS_AWAY = "pacs-away"
@@ -26,6 +36,7 @@ class ReasonCode(StrEnum):
     DATABASE_AWAY = "database-away"
     STORAGE_FULL = "storage-full"
     BUNDLE_UNUSABLE = "bundle-unusable"
+    ENGINE_DISAGREES = "engine-disagrees"
     REPORT_INVALID = "report-invalid"
     SETTING_INVALID = "setting-invalid"
     PORT_IN_USE = "port-in-use"
@@ -85,6 +96,46 @@ REASONS: dict[ReasonCode, Reason] = {
         sentence="Another image of the study suited the model better and was read instead.",
         action="Nothing to do.",
     ),
+    ReasonCode.OTHER_FAMILY: Reason(
+        sentence="The study was made with other equipment or of another part of the body than the current one.",
+        action="Nothing to do: only studies that the model reads alike are compared.",
+    ),
+    ReasonCode.BODY_PART_UNKNOWN: Reason(
+        sentence="No series says that it shows the part of the body that the model reads.",
+        action="Fill Body Part Examined or Series Description at the modality, or discard the study.",
+    ),
+    ReasonCode.SERIES_NOT_SUITED: Reason(
+        sentence="The series is a localizer, a reformatted, derived or otherwise special one, not one the model reads.",
+        action="Send the axial series as acquired; correct Image Type at the modality if this one is.",
+    ),
+    ReasonCode.OTHER_SERIES_READ: Reason(
+        sentence="Another series of the study suited the model better and was read instead.",
+        action="Nothing to do.",
+    ),
+    ReasonCode.SLICES_WITHOUT_GEOMETRY: Reason(
+        sentence="The slices do not say where in the patient they lie.",
+        action="Send the series from its source with Image Position and Image Orientation, or discard the study.",
+    ),
+    ReasonCode.TOO_FEW_SLICES: Reason(
+        sentence="The series has too few slices at different places to be read as a volume.",
+        action="Send the missing slices: they open a new revision by themselves; else discard the study.",
+    ),
+    ReasonCode.SLICES_MISSING: Reason(
+        sentence="Slices of the series are missing, and the gap is too large to be bridged.",
+        action="Send the missing slices: they open a new revision by themselves; else discard the study.",
+    ),
+    ReasonCode.SLICES_TILTED: Reason(
+        sentence="The slices are shifted against each other by more than a tilted gantry explains.",
+        action="Check at the modality that the series is one acquisition, or discard the study.",
+    ),
+    ReasonCode.SLICES_OBLIQUE: Reason(
+        sentence="The slices lie too obliquely in the patient for the model.",
+        action="Send a series in an axial, coronal or sagittal plane, or discard the study.",
+    ),
+    ReasonCode.NOT_HOUNSFIELD: Reason(
+        sentence="The values of the CT are not Hounsfield units.",
+        action="Send the series as the scanner made it, with Rescale Slope and Intercept, or discard the study.",
+    ),
     ReasonCode.SPOOL_FILE_MISSING: Reason(
         sentence="A received image is no longer in the spool.",
         action="Send the study again; check the spool's retention and disk.",
@@ -120,6 +171,10 @@ REASONS: dict[ReasonCode, Reason] = {
     ReasonCode.BUNDLE_UNUSABLE: Reason(
         sentence="The model bundle cannot be used.",
         action="Run `python -m app models verify` and select a good bundle.",
+    ),
+    ReasonCode.ENGINE_DISAGREES: Reason(
+        sentence="The engine does not answer as the reference engine does.",
+        action="Run `python -m app selftest` to see where; serve with encode.engine onnxruntime meanwhile.",
     ),
     ReasonCode.REPORT_INVALID: Reason(
         sentence="The draft could not be written as a valid report.",

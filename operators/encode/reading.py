@@ -1,14 +1,22 @@
-"""One image file enters, the frame and the model's input made of it leave; pixel errors leave as errors of the tree."""
+"""What can be read of a study as one input, and what reading it gives: the seam between choosing, reading and encoding.
 
-from collections.abc import Mapping
+A reader of one kind of images (films, stills, volumes) takes a study and gives a Choice; a Candidate of it gives, when
+it is read, the model's input and the way back from the model's plane to the image.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.shared.pixels import GreyFrame, PixelError, PixelErrorCode, PixelLimits, model_input, read_file_frame
+from models.encoder.evidence import EvidenceRegion
+from models.shared.pixels import PixelError, PixelErrorCode
 from operators.domain.errors import PermanentError, TransientError
-from operators.domain.messages import Image
+from operators.domain.ids import InstanceUid
+from operators.domain.messages import Image, ReadScope, Region, Study
 from operators.domain.reasons import ReasonCode
 
 REASON_OF_PIXEL_ERROR: Mapping[PixelErrorCode, ReasonCode] = {
@@ -24,33 +32,79 @@ REASON_OF_PIXEL_ERROR: Mapping[PixelErrorCode, ReasonCode] = {
     PixelErrorCode.DECODE_FAILED: ReasonCode.DECODE_FAILED,
 }
 
+Skipped = tuple[tuple[InstanceUid, ReasonCode], ...]
+
+
+class Place(Protocol):
+    """Where the model's plane lies on the images it was made of."""
+
+    def region(self, evidence: EvidenceRegion) -> Region:
+        """Return where a region of the model's plane lies on one image."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReadImage:
-    """An image as displayed and as the model sees it; `model_pixels` is (S, S) float32 in [0, 1]."""
+class ReadInput:
+    """The model's input, float32 of the family's input shape, and what stands for it on paper.
+
+    `image` is what is shown and referred to: the image that was read or, of a volume, one of its slices.
+    """
 
     image: Image
-    frame: GreyFrame
-    model_pixels: NDArray[np.float32]
+    scope: ReadScope
+    model_input: NDArray[np.float32]
+    place: Place
 
 
-def read_image(image: Image, side_px: int, max_frame_px: int) -> ReadImage:
-    """Read the first frame of an image file and make the model's input of it.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """Images that can be read as one input. `read` raises PermanentError and TransientError."""
 
-    Raises
-    ------
-    PermanentError
-        The pixels cannot be used, or the file is no longer there.
-    TransientError
-        The file is there and could not be read.
+    images: tuple[Image, ...]
+    read: Callable[[], ReadInput]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Choice:
+    """What can be read of a study, best first, and the images that are left out with the reason for each.
+
+    `why_none` says, for the study as a whole, why there is no candidate.
     """
+
+    candidates: tuple[Candidate, ...]
+    skipped: Skipped
+    why_none: ReasonCode = ReasonCode.NO_READABLE_VIEW
+
+
+class Reader(Protocol):
+    """Chooses what is read of a study, for one family."""
+
+    def choose(self, study: Study, like: ReadInput | None) -> Choice:
+        """Sort the study's images; of a prior, what is most `like` the current study's input comes first.
+
+        Raises PermanentError, TransientError.
+        """
+        ...
+
+
+def is_foreign(reasons: Sequence[ReasonCode]) -> bool:
+    """Whether everything was left out for being of another modality or body part."""
+    return set(reasons) <= {ReasonCode.MODALITY_NOT_SERVED}
+
+
+@contextmanager
+def file_errors() -> Iterator[None]:
+    """Turn what reading an image file raises into errors of the tree."""
     try:
-        frame = read_file_frame(image.path, limits=PixelLimits(max_frame_px=max_frame_px))
+        yield
     except PixelError as exc:
-        facts = {name: value if isinstance(value, int | float) else str(value) for name, value in exc.facts.items()}
-        raise PermanentError(REASON_OF_PIXEL_ERROR[exc.code], pixels=exc.code.value, **facts) from exc
+        raise PermanentError(REASON_OF_PIXEL_ERROR[exc.code], pixels=exc.code.value, **plain_facts(exc.facts)) from exc
     except FileNotFoundError as exc:
         raise PermanentError(ReasonCode.SPOOL_FILE_MISSING) from exc
     except OSError as exc:
         raise TransientError(ReasonCode.SPOOL_FILE_MISSING, kind=type(exc).__name__) from exc
-    return ReadImage(image=image, frame=frame, model_pixels=model_input(frame, side_px))
+
+
+def plain_facts(facts: Mapping[str, object]) -> dict[str, int | float | str]:
+    """Return facts of an error of the models as facts of an error of the node."""
+    return {name: value if isinstance(value, int | float) else str(value) for name, value in facts.items()}

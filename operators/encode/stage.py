@@ -1,136 +1,239 @@
-"""A case with priors enters; its images, each encoded once and read for every entity the bundle serves, leave."""
+"""A case with priors enters; what was read of its studies, each encoded once and read for every entity, leaves.
+
+One family of the bundle speaks for a case: the first, in the bundle's order, that can read something of the current
+study. Priors are read by the same family, and as far as they offer it from the same kind of images.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
-from models.encoder.engine import EncoderModel, EngineError, EngineFailureError, EntityReadings, FloatArray
-from operators.domain.errors import PermanentError, TransientError
+from models.encoder.engine import (
+    Encoder,
+    EncoderModel,
+    EngineError,
+    EngineFailureError,
+    EntityReadings,
+    FamilyInfo,
+    FloatArray,
+)
+from models.shared.bundle_files import BundleError
+from operators.domain.errors import NodeError, PermanentError, TransientError
 from operators.domain.ids import StudyUid, pseudonym
-from operators.domain.messages import BundleRef, CaseWithPriors, EncodedCase, EncodedStudy, Study
-from operators.domain.radiograph import Projection, projection_of
+from operators.domain.messages import (
+    BundleRef,
+    CaseWithPriors,
+    EncodedCase,
+    EncodedStudy,
+    EntityTerm,
+    Image,
+    ReadScope,
+    Study,
+)
 from operators.domain.reasons import ReasonCode
+from operators.encode.batches import TokenMaker
 from operators.encode.config import EncodeConfig
-from operators.encode.reading import ReadImage, read_image
+from operators.encode.films import FilmReader
+from operators.encode.reading import Candidate, Choice, Place, Reader, ReadInput, Skipped
 from operators.encode.readings import entity_terms, readings_of
-from operators.encode.views import Skipped, choose_views
+from operators.encode.stills import StillReader
+from operators.encode.volumes import VolumeReader
 
 logger = logging.getLogger(__name__)
+
+ULTRASOUND = "2D-Ultrasound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedStudy:
-    """A study, the image of it that was read, and the images that were not."""
+    """A study whose input has gone to the encoder: what was read of it, and the images that were not."""
 
     study: Study
-    read: ReadImage
+    image: Image
+    scope: ReadScope
+    place: Place
     skipped: Skipped
 
 
-class EncodeStage:
-    """Reads the current study and its priors with one encoder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFamily:
+    """One family of the bundle with its reader and the terms of its entities."""
 
-    An image of the current study that cannot be read stops the case; a prior that cannot is left out with its reason.
+    info: FamilyInfo
+    reader: Reader
+    terms: tuple[EntityTerm, ...]
+
+    def takes(self, study: Study) -> bool:
+        """Whether an image of the study is of a modality that the family takes."""
+        return any(image.header.modality in self.info.dicom_modalities for image in study.images)
+
+
+class EncodeStage:
+    """Reads the current study and its priors with the family of the bundle that the current study is for.
+
+    A current study of which nothing can be read stops the case; a prior that cannot be is left out with its reason.
     Raises ConfigError(BUNDLE_UNUSABLE) when the bundle serves an entity that has no codes.
     """
 
     def __init__(self, model: EncoderModel, config: EncodeConfig) -> None:
         self._model = model
-        self._encoder = model.family(model.info.families[0].modality)
         self._config = config
-        self._terms = entity_terms(self._encoder.info)
+        self._families = tuple(
+            ServedFamily(info=family, reader=reader_of(family, config.max_frame_px), terms=entity_terms(family))
+            for family in model.info.families
+        )
 
     def __call__(self, case: CaseWithPriors) -> EncodedCase:
         """Encode the case. Raises PermanentError, TransientError."""
-        current = self._open(case.current)
-        priors, unreadable = self._open_priors(case.priors, projection_of(current.read.image.header))
-        opened = (current, *priors)
-        tokens, readings = self._run_model(opened)
-        encoded = tuple(self._encoded(study, tokens[row], readings, row) for row, study in enumerate(opened))
-        logger.info(
-            "encode.done",
-            extra={
-                "study": pseudonym(case.current.study_uid),
-                "images": len(opened),
-                "entities": len(self._terms),
-                "unreadable_priors": len(unreadable),
-                "skipped": sorted(reason.value for _, reason in current.skipped),
-            },
-        )
+        family, current, skipped = self._open_current(case.current)
+        with engine_errors():
+            encoder = self._model.family(family.info.modality)
+        maker = TokenMaker(encoder, self._config.batch_images)
+        opened = [self._hand_over(case.current, current, skipped, maker)]
+        unreadable: list[tuple[StudyUid, ReasonCode]] = []
+        for prior in case.priors:
+            try:
+                read, left = self._open(prior, family, current)
+            except PermanentError as error:
+                unreadable.append((prior.study_uid, error.code))
+                _log_unreadable(prior, error)
+            else:
+                opened.append(self._hand_over(prior, read, left, maker))
+        tokens, readings = self._run_model(encoder, maker, family)
+        encoded = tuple(self._encoded(study, family, tokens, readings, row) for row, study in enumerate(opened))
+        self._log(case, family, opened, unreadable)
         return EncodedCase(
             current=encoded[0],
             priors=encoded[1:],
             search=case.search,
-            bundle=self._bundle(),
-            unreadable_priors=unreadable,
+            bundle=self.bundle(family.info.modality),
+            unreadable_priors=tuple(unreadable),
         )
 
-    def _open(self, study: Study, prefer: Projection | None = None) -> OpenedStudy:
-        """Read the best image that can be read. Raises the error of the best one when none can."""
-        choice = choose_views(study, self._encoder.info.dicom_modalities, prefer=prefer)
-        if not choice.candidates:
-            raise PermanentError(choice.why_none, images=len(study.images))
-        failures: list[PermanentError] = []
-        skipped = list(choice.skipped)
-        for position, image in enumerate(choice.candidates):
-            try:
-                read = read_image(image, self._encoder.info.input_side_px, self._config.max_frame_px)
-            except PermanentError as error:
-                failures.append(error)
-                skipped.append((image.header.instance_uid, error.code))
-                continue
-            rest = choice.candidates[position + 1 :]
-            skipped.extend((other.header.instance_uid, ReasonCode.OTHER_IMAGE_READ) for other in rest)
-            return OpenedStudy(study=study, read=read, skipped=tuple(skipped))
-        raise failures[0]
-
-    def _open_priors(
-        self, priors: Sequence[Study], prefer: Projection
-    ) -> tuple[tuple[OpenedStudy, ...], tuple[tuple[StudyUid, ReasonCode], ...]]:
-        opened: list[OpenedStudy] = []
-        unreadable: list[tuple[StudyUid, ReasonCode]] = []
-        for prior in priors:
-            try:
-                opened.append(self._open(prior, prefer))
-            except PermanentError as error:
-                unreadable.append((prior.study_uid, error.code))
-                logger.warning(
-                    "encode.prior_unreadable",
-                    extra={"prior": pseudonym(prior.study_uid), "code": error.code.value, "reason": error.sentence},
-                )
-        return tuple(opened), tuple(unreadable)
-
-    def _run_model(self, opened: Sequence[OpenedStudy]) -> tuple[FloatArray, EntityReadings]:
-        """Encode every image once, in batches, then read all entities of all images in one pass."""
-        images = np.stack([study.read.model_pixels for study in opened])
-        step = self._config.batch_images
-        try:
-            tokens = np.concatenate(
-                [self._encoder.encode(images[start : start + step]) for start in range(0, len(images), step)]
-            )
-            return tokens, self._encoder.read(tokens, [term.index for term in self._terms])
-        except EngineFailureError as exc:
-            raise TransientError(ReasonCode.BUNDLE_UNUSABLE, kind=type(exc).__name__) from exc
-        except EngineError as exc:
-            raise PermanentError(ReasonCode.BUNDLE_UNUSABLE, kind=type(exc).__name__) from exc
-
-    def _encoded(self, opened: OpenedStudy, tokens: FloatArray, readings: EntityReadings, row: int) -> EncodedStudy:
-        return EncodedStudy(
-            study=opened.study,
-            image=opened.read.image,
-            tokens=tokens,
-            readings=readings_of(opened.read, self._terms, readings, row, self._config.evidence_mass_share),
-            skipped=opened.skipped,
-        )
-
-    def _bundle(self) -> BundleRef:
+    def bundle(self, modality: str) -> BundleRef:
+        """Return how the bundle is named where one of its families spoke."""
         info = self._model.info
         return BundleRef(
             bundle_id=info.bundle_id,
             name=info.name,
             version=info.version,
             sha256=info.bundle_sha256,
-            modality=self._encoder.info.modality,
+            modality=modality,
         )
+
+    def _open_current(self, study: Study) -> tuple[ServedFamily, ReadInput, Skipped]:
+        """Read the study with the first family that can. Raises the error of the first that takes its modality."""
+        errors: list[PermanentError] = []
+        for family in self._families:
+            if not family.takes(study):
+                continue
+            try:
+                read, skipped = self._open(study, family, None)
+            except PermanentError as error:
+                errors.append(error)
+            else:
+                return family, read, skipped
+        nearer = [error for error in errors if error.code is not ReasonCode.MODALITY_NOT_SERVED]
+        raise next(iter((*nearer, *errors)), PermanentError(ReasonCode.MODALITY_NOT_SERVED, images=len(study.images)))
+
+    def _open(self, study: Study, family: ServedFamily, like: ReadInput | None) -> tuple[ReadInput, Skipped]:
+        """Read the best that can be read of a study. Raises the error of the best candidate when none can."""
+        if like is not None and not family.takes(study):
+            is_foreign = not any(other.takes(study) for other in self._families)
+            raise PermanentError(ReasonCode.MODALITY_NOT_SERVED if is_foreign else ReasonCode.OTHER_FAMILY)
+        choice = family.reader.choose(study, like)
+        if not choice.candidates:
+            raise PermanentError(choice.why_none, images=len(study.images))
+        failures: list[PermanentError] = []
+        for position, candidate in enumerate(choice.candidates):
+            try:
+                read = candidate.read()
+            except PermanentError as error:
+                failures.append(error)
+            else:
+                return read, _skipped(choice, failures, choice.candidates[position + 1 :], family.info)
+        raise failures[0]
+
+    def _hand_over(self, study: Study, read: ReadInput, skipped: Skipped, maker: TokenMaker) -> OpenedStudy:
+        """Give the input to the encoder and keep the rest."""
+        with engine_errors():
+            maker.add(read.model_input)
+        return OpenedStudy(study=study, image=read.image, scope=read.scope, place=read.place, skipped=skipped)
+
+    def _run_model(
+        self, encoder: Encoder, maker: TokenMaker, family: ServedFamily
+    ) -> tuple[FloatArray, EntityReadings]:
+        """Encode what still waits, then read all entities of all studies in one pass."""
+        with engine_errors():
+            tokens = maker.tokens()
+            return tokens, encoder.read(tokens, [term.index for term in family.terms])
+
+    def _encoded(
+        self, opened: OpenedStudy, family: ServedFamily, tokens: FloatArray, readings: EntityReadings, row: int
+    ) -> EncodedStudy:
+        return EncodedStudy(
+            study=opened.study,
+            image=opened.image,
+            tokens=tokens[row],
+            readings=readings_of(opened.place, family.terms, readings, row, self._config.evidence_mass_share),
+            skipped=opened.skipped,
+            scope=opened.scope,
+        )
+
+    def _log(
+        self,
+        case: CaseWithPriors,
+        family: ServedFamily,
+        opened: Sequence[OpenedStudy],
+        unreadable: Sequence[tuple[StudyUid, ReasonCode]],
+    ) -> None:
+        facts = {
+            "study": pseudonym(case.current.study_uid),
+            "family": family.info.modality,
+            "inputs": len(opened),
+            "slices": opened[0].scope.slices,
+            "entities": len(family.terms),
+            "unreadable_priors": len(unreadable),
+            "skipped": sorted({reason.value for _, reason in opened[0].skipped}),
+        }
+        logger.info("encode.done", extra=facts)
+
+
+def reader_of(family: FamilyInfo, max_frame_px: int) -> Reader:
+    """Return what chooses and reads the images of a family."""
+    if family.input_depth > 1:
+        return VolumeReader(family, max_frame_px)
+    if family.modality == ULTRASOUND:
+        return StillReader(family, max_frame_px)
+    return FilmReader(family, max_frame_px)
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turn what an engine raises into errors of the tree."""
+    try:
+        yield
+    except EngineFailureError as exc:
+        raise TransientError(ReasonCode.BUNDLE_UNUSABLE, kind=type(exc).__name__) from exc
+    except (EngineError, BundleError) as exc:
+        raise PermanentError(ReasonCode.BUNDLE_UNUSABLE, kind=type(exc).__name__) from exc
+
+
+def _skipped(
+    choice: Choice, failures: Sequence[PermanentError], rest: Sequence[Candidate], family: FamilyInfo
+) -> Skipped:
+    """Return every image that was left out: by the choice, for what reading it raised, or for a better one."""
+    failed = (
+        (image.header.instance_uid, error.code)
+        for error, candidate in zip(failures, choice.candidates, strict=False)
+        for image in candidate.images
+    )
+    better = ReasonCode.OTHER_IMAGE_READ if family.input_depth == 1 else ReasonCode.OTHER_SERIES_READ
+    passed_over = ((image.header.instance_uid, better) for candidate in rest for image in candidate.images)
+    return (*choice.skipped, *failed, *passed_over)
+
+
+def _log_unreadable(prior: Study, error: NodeError) -> None:
+    facts = {"prior": pseudonym(prior.study_uid), "code": error.code.value, "reason": error.sentence}
+    logger.warning("encode.prior_unreadable", extra=facts)

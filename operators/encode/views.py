@@ -14,12 +14,11 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from operators.domain.ids import InstanceUid
 from operators.domain.messages import Image, InstanceHeader, Study
 from operators.domain.radiograph import BodyRegion, Projection, body_region_of, is_mirrored, projection_of, words_of
 from operators.domain.reasons import ReasonCode
+from operators.encode.reading import Skipped
 
-Skipped = tuple[tuple[InstanceUid, ReasonCode], ...]
 Judged = tuple[Image, ReasonCode | None]
 
 _SECONDARY_CAPTURES = frozenset(

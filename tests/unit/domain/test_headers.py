@@ -114,35 +114,15 @@ def test_number_of_the_procedure_is_found_in_the_request() -> None:
     assert read_header(ds, transfer_syntax_uid=SYNTAX).requested_procedure_id == "RP9"
 
 
-def test_geometry_of_a_slice_is_kept_as_it_is_written() -> None:
+def test_representative_frame_of_a_multi_frame_image_is_kept() -> None:
     ds = Dataset()
-    ds.PixelSpacing, ds.SliceThickness = ["0.7", "0.7"], "1.25"
-    ds.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
-    ds.ImagePositionPatient = ["-179", "-179.5", "-300"]
-    ds.ConvolutionKernel, ds.ContrastBolusAgent = "B70f", "ULTRAVIST"
+    ds.NumberOfFrames, ds.RepresentativeFrameNumber, ds.ProtocolName = "30", 12, "Liver"
     header = read_header(ds, transfer_syntax_uid=SYNTAX)
-    assert (header.pixel_spacing, header.slice_thickness) == ("0.7\\0.7", "1.25")
-    assert header.image_orientation == "1\\0\\0\\0\\1\\0"
-    assert (header.image_position, header.convolution_kernel) == ("-179\\-179.5\\-300", "B70f")
-    assert header.contrast_agent == "ULTRAVIST"
-
-
-def test_geometry_of_an_enhanced_object_is_that_of_its_shared_groups() -> None:
-    measures, orientation, groups = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = ["0.5", "0.6"], "3"
-    orientation.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
-    groups.PixelMeasuresSequence, groups.PlaneOrientationSequence = [measures], [orientation]
-    ds = Dataset()
-    ds.SharedFunctionalGroupsSequence = [groups]
-    header = read_header(ds, transfer_syntax_uid=SYNTAX)
-    assert (header.pixel_spacing, header.slice_thickness) == ("0.5\\0.6", "3")
-    assert header.image_orientation.startswith("0")
-    assert header.image_orientation.count("\\") == 5
+    assert (header.frames, header.representative_frame, header.protocol_name) == (30, 12, "Liver")
 
 
 def test_header_that_an_earlier_version_kept_is_read_again() -> None:
     kept = to_plain(InstanceHeader, read_header(Dataset(), transfer_syntax_uid=SYNTAX))
-    added = ("slice_thickness", "pixel_spacing", "image_orientation", "convolution_kernel", "contrast_agent")
-    before = {name: value for name, value in kept.items() if name not in added}
-    header = from_plain(InstanceHeader, before)
-    assert {getattr(header, name) for name in added} == {""}
+    added = ("protocol_name", "representative_frame")
+    header = from_plain(InstanceHeader, {name: value for name, value in kept.items() if name not in added})
+    assert (header.protocol_name, header.representative_frame) == ("", None)
