@@ -14,13 +14,14 @@ TRAIN  = $(VENV)-train/bin/python
 export PYTHONPATH := $(CURDIR)
 export HOLOSCAN_LOG_LEVEL ?= ERROR
 
-.PHONY: help demo test check run bench chaos train evaluate parity setup setup-dev peers peers-of-demo format clean
+.PHONY: help demo test check run bench chaos train evaluate parity setup setup-dev setup-train peers peers-of-demo format clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 setup: $(VENV)/.serving ## install what serving needs into .venv
 setup-dev: $(VENV)/.dev
+setup-train: $(VENV)-train/.installed ## install what training and its tests need (torch) into .venv-train
 
 $(VENV)/.serving: requirements.txt
 	$(PYTHON) -m venv $(VENV)
