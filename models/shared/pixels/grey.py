@@ -16,6 +16,7 @@ Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's mode L
+_PILLOW_LUMINANCE = np.array([19595, 38470, 7471])  # the same weights in 1/65536, as Pillow rounds them
 _COLOUR_INTERPRETATIONS = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 _DEFAULT_WINDOW_PERCENTILES = (0.5, 99.5)
 
@@ -42,7 +43,7 @@ def grey_frame(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> GreyF
     if stored.ndim == 3:
         if interpretation not in _COLOUR_INTERPRETATIONS:
             raise PixelError(PixelErrorCode.UNSUPPORTED_PHOTOMETRIC, interpretation=interpretation)
-        display = stored @ _LUMINANCE / _largest_stored(ds)
+        display = _luminance(ds, stored)
     elif interpretation == "PALETTE COLOR":
         display = _palette_luminance(ds, stored)
     elif interpretation in {"MONOCHROME1", "MONOCHROME2"}:
@@ -55,6 +56,15 @@ def grey_frame(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> GreyF
     display[padding] = 0
     pixels = np.clip(np.nan_to_num(display), 0, 1).astype(np.float32)
     return GreyFrame(pixels=pixels, content_box=_content_box(ds, pixels))
+
+
+def _luminance(ds: Dataset, stored: npt.NDArray[Any]) -> Values:
+    """Luminance of RGB values in [0, 1]; of 8-bit ones exactly Pillow's mode L, which the models were trained on."""
+    if stored.dtype == np.uint8 and _largest_stored(ds) == 255:
+        rounded: Values = ((stored.astype(np.int64) @ _PILLOW_LUMINANCE + 2**15) >> 16) / 255
+        return rounded
+    weighted: Values = stored @ _LUMINANCE / _largest_stored(ds)
+    return weighted
 
 
 def modality_values(ds: Dataset, stored: npt.NDArray[Any], frame_index: int) -> Values:

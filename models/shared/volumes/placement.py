@@ -38,6 +38,14 @@ class Placement:
     axes: tuple[AxisPlacement, AxisPlacement, AxisPlacement]
     geometry: VolumeGeometry
 
+    def point_lps_mm(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Place in the patient of a point of the input, given in edges (slices, rows, columns): voxel i is i .. i + 1."""
+        place = self.geometry.origin_lps_mm.copy()
+        for axis, edge in zip(self.axes, point, strict=True):
+            place += self.geometry.axes_lps[axis.source_axis] * (axis.start_mm + edge * axis.step_mm)
+        x, y, z = place.tolist()
+        return (x, y, z)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneBox:

@@ -5,6 +5,8 @@ are taken as stored. A hospital's images go through `models.shared.volumes.produ
 orientation and spacing first.
 """
 
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +73,13 @@ def reference_input(
 
 def image_input(path: Path, side_px: int = SIDE_PX) -> NDArray[np.float32]:
     """(side, side) float32 in [0, 1]: Pillow's luminance, Pillow's bilinear filter, aspect ratio ignored."""
+    content = path.read_bytes()  # so that an OSError below speaks of the content, not of the file system
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(content)) as image:
             grey = image.convert("L")
     except UnidentifiedImageError as exc:
         raise PixelError(PixelErrorCode.NOT_AN_IMAGE) from exc
-    except (SyntaxError, ValueError) as exc:
+    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as exc:
         raise PixelError(PixelErrorCode.DECODE_FAILED) from exc
     if grey.size != (side_px, side_px):
         grey = grey.resize((side_px, side_px), Image.Resampling.BILINEAR)

@@ -174,18 +174,20 @@ def _stack(slices: Sequence[SliceHeader], limits: VolumeLimits) -> Stack:
     if len(slices) * first.rows * first.columns > limits.max_voxels:
         raise VolumeError(VolumeErrorCode.ABSURD_SIZE, slices=len(slices), rows=first.rows, columns=first.columns)
     axes = np.stack([normal_of(first), np.array(first.column_lps), np.array(first.row_lps)])
-    from_first_mm = np.array([header.position_lps_mm for header in slices]) - np.array(first.position_lps_mm)
-    along_mm, sideways_mm = from_first_mm @ axes[0], from_first_mm @ axes[1:].T
+    # Tilted slices are straightened about the middle one: the least is pushed out of the field, its centre stays.
+    middle = len(slices) // 2
+    from_middle_mm = np.array([header.position_lps_mm for header in slices]) - np.array(slices[middle].position_lps_mm)
+    along_mm, sideways_mm = from_middle_mm @ axes[0], from_middle_mm @ axes[1:].T
     spacing_mm = first.spacing_mm or (1.0, 1.0)
     step_mm, missing = _steps(along_mm, limits)
     shift_px = _shift(along_mm, sideways_mm, spacing_mm, limits)
     geometry = VolumeGeometry(
         shape=(len(slices), first.rows, first.columns),
-        slice_positions_mm=along_mm,
+        slice_positions_mm=along_mm - along_mm[0],
         slice_spacing_mm=step_mm,
         pixel_spacing_mm=spacing_mm,
         axes_lps=axes,
-        origin_lps_mm=np.array(first.position_lps_mm),
+        origin_lps_mm=np.array(slices[middle].position_lps_mm) + along_mm[0] * axes[0],
         source_shift_px=shift_px,
         sources=tuple(header.source for header in slices),
     )
