@@ -1,5 +1,6 @@
 """A comparison's structure enters, its English sentences leave: what was compared, then each group of findings."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,12 +74,28 @@ def _what_is_compared(circumstances: Circumstances, prior: Study, prior_image: I
 
 
 def _what_was_read(study: Study, image: Image) -> list[str]:
-    """Say that one image stands for several: what only the others show was not looked for."""
+    """Say that one image, or one series of slices, stands for several: what only the others show was not looked for."""
+    if image.header.modality in _OF_SLICES:
+        return _which_series_was_read(study, image)
     if len(study.images) < 2:
         return []
     view = _VIEWS.get(projection_of(image.header), "")
     return [f"Of the {len(study.images)} images of the current study one{view} was read."]
 
+
+def _which_series_was_read(study: Study, image: Image) -> list[str]:
+    """Say the same of slices: one series, all of its images, stands for several."""
+    sizes = Counter(each.header.series_uid for each in study.images)
+    if len(sizes) < 2:
+        return []
+    size = sizes[image.header.series_uid]
+    return [
+        f"Of the {len(sizes)} series of the current study one{f', of {size} images,' if size > 1 else ''} was read."
+    ]
+
+
+_OF_SLICES = frozenset({"CT", "MR"})
+"""Modalities whose images are read a whole series at a time."""
 
 _VIEWS = {Projection.PA: ", a PA view,", Projection.AP: ", an AP view,", Projection.FRONTAL: ", a frontal view,"}
 

@@ -10,7 +10,7 @@ from operators.compare.config import CompareConfig
 from operators.compare.grounding import strike_unsupported
 from operators.compare.stage import CompareStage
 from operators.compare.states import Rule
-from operators.domain.ids import InstanceUid, StudyUid
+from operators.domain.ids import InstanceUid, SeriesUid, StudyUid
 from operators.domain.messages import (
     ChangeState,
     Comparison,
@@ -251,6 +251,33 @@ def test_interval_is_told_in_days(date: str, time: str, told: str) -> None:
 def test_one_image_that_stands_for_several_is_told(view: str, told: str) -> None:
     current = study(header("1.2.1", view_position=view), header("1.2.2", view_position="LL"))
     assert told in texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_one_series_of_slices_that_stands_for_several_is_told(modality: str) -> None:
+    slices = [header(f"1.2.1.{n}", modality=modality, series_uid=SeriesUid("1.2.1")) for n in range(3)]
+    scout = header("1.2.2.1", modality=modality, series_uid=SeriesUid("1.2.2"))
+    current = study(*slices, scout)
+    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
+    assert "Of the 2 series of the current study one, of 3 images, was read." in told
+
+
+def test_slices_of_the_only_series_are_not_counted_as_images_left_out() -> None:
+    current = study(*(header(f"1.2.1.{n}", modality="CT") for n in range(3)))
+    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
+    assert not any("was read" in sentence for sentence in told)
+
+
+def test_one_multi_frame_object_of_several_is_told_as_a_series() -> None:
+    objects = [header(f"1.2.{n}.1", modality="MR", frames=30, series_uid=SeriesUid(f"1.2.{n}")) for n in (1, 2)]
+    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=study(*objects))), "comparison")
+    assert "Of the 2 series of the current study one was read." in told
+
+
+def test_one_ultrasound_image_that_stands_for_several_is_told() -> None:
+    current = study(*(header(f"1.2.{n}", modality="US", view_position="") for n in (1, 2, 3)))
+    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
+    assert "Of the 3 images of the current study one was read." in told
 
 
 def test_study_without_a_date_is_told_so() -> None:
