@@ -1,6 +1,6 @@
 """A checkpoint of the text stack enters; one ONNX graph for prefill and decoding, its weights beside it, leaves.
 
-Inputs: `embeds` (b, s, d) float32, `attention_mask` (b, p + s), `position_ids` (3, b, s), `logit_columns` (r,) int64, and
+Inputs: `embeds` (b, s, d) float32; `attention_mask` (b, p + s), `position_ids` (3, b, s), `logit_columns` (r,) int64;
 per layer `past_key.i`, `past_value.i` (b, kv, p, w). Outputs: `logits` (b, r, v), `present_key.i`, `present_value.i`
 (b, kv, p + s, w). b, s, p and r are free; p is 0 in prefill. The graph is written node by node while its weights
 stream to the data file, so the model never exists in memory.
@@ -103,12 +103,7 @@ class GraphWriter:
         bits = self._weights.bits or 0
         codes, scales = rounded(as_float32(stored, tensor.dtype), bits)
         for suffix, array, onnx_type in (("codes", codes, TensorProto.UINT8), ("scales", scales, TensorProto.FLOAT)):
-            held = np.ascontiguousarray(array)
-            self.initialisers.append(
-                self._data.append(
-                    f"{key}.{suffix}", onnx_type, held.shape, lambda file, held=held: file.write(held.data)
-                )
-            )
+            self.initialisers.append(self._data.append_array(f"{key}.{suffix}", onnx_type, array))
         return self.op(
             "MatMulNBits",
             value,
@@ -149,12 +144,12 @@ def _shared_values(writer: GraphWriter, sizes: TextSizes) -> dict[str, str]:
     op, group = writer.op, sizes.heads // sizes.kv_heads
     total = op("Shape", "attention_mask", start=1, end=2)
     length = op("Shape", "embeds", start=1, end=2)
-    zero, one = writer.constant("zero", np.int64(0)), writer.constant("one", np.int64(1))
+    zero, one = writer.constant("zero", np.array(0)), writer.constant("one", np.array(1))
     last, first = op("Squeeze", total), op("Squeeze", op("Sub", total, length))
     columns, rows = op("Range", zero, last, one), op("Range", first, last, one)
     ahead = op("Greater", columns, op("Unsqueeze", rows, writer.integers(1)))
     padding = op("Unsqueeze", op("Equal", "attention_mask", zero), writer.integers(1))
-    mask = op("Where", op("Or", ahead, padding), writer.scalar(_LOWEST), writer.scalar(0.0))
+    mask = op("Where", op("Or", ahead, padding), writer.scalar(float(_LOWEST)), writer.scalar(0.0))
 
     width = sizes.head_width
     frequencies = (1.0 / np.float32(sizes.rope_theta) ** (np.arange(0, width, 2, dtype=np.float32) / width)).astype(

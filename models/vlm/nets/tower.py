@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -57,3 +58,14 @@ def export_tower(tower: VisionTower, path: Path, *, side_px: int, depth: int, ro
             external_data=True,
             dynamo=True,
         )
+    _forget_origin(path)
+
+
+def _forget_origin(path: Path) -> None:
+    """Take out the exporter's notes: they hold stack traces with the paths of the machine it ran on."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    for noted in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del noted.metadata_props[:]
+        noted.doc_string = ""
+    onnx.save(model, path)

@@ -64,7 +64,7 @@ class DataFile:
         self._file.close()
 
     def append(
-        self, name: str, onnx_type: int, shape: tuple[int, ...], write: Callable[[BinaryIO], None]
+        self, name: str, onnx_type: int, shape: tuple[int, ...], write: Callable[[BinaryIO], object]
     ) -> TensorProto:
         """Let `write` append a tensor's bytes at the next page. Returns the initialiser that points at them."""
         self._file.seek(-self._file.tell() % _ALIGNMENT_BYTES, 1)
@@ -75,6 +75,11 @@ class DataFile:
         for key, value in entries.items():
             tensor.external_data.add(key=key, value=str(value))
         return tensor
+
+    def append_array(self, name: str, onnx_type: int, array: NDArray[Any]) -> TensorProto:
+        """Append an array's bytes."""
+        held = np.ascontiguousarray(array)
+        return self.append(name, onnx_type, held.shape, lambda file: file.write(held.data))
 
 
 def head_pieces(rows: int) -> list[tuple[int, int]]:
