@@ -2,12 +2,9 @@
 
 import logging
 
-from app.bundles import bundle_folder
 from app.pipeline import WorkStages
 from app.settings import SOFTWARE_VERSION, Settings
 from models.encoder.engine import EncoderModel
-from models.encoder.onnx_engine import load_model
-from models.shared.bundle_files import BundleError
 from operators.compare.stage import CompareStage
 from operators.deliver.senders import pacs_senders
 from operators.deliver.stage import DeliverStage
@@ -16,7 +13,6 @@ from operators.domain.database import Pool
 from operators.domain.drafts import Sender
 from operators.domain.errors import ConfigError
 from operators.domain.ids import AeTitle, Destination
-from operators.domain.reasons import ReasonCode
 from operators.encode.stage import EncodeStage
 from operators.notify.mllp import MllpSender
 from operators.notify.stage import NotifyStage
@@ -47,18 +43,6 @@ def work_stages(settings: Settings, pool: Pool, clock: Clock, model: EncoderMode
         deliver=DeliverStage(settings.pacs),
         notify=NotifyStage(settings.notify),
     )
-
-
-def model_of(settings: Settings) -> EncoderModel:
-    """Return the engine with the selected bundle. Raises ConfigError(BUNDLE_UNUSABLE)."""
-    folder = bundle_folder(settings.encode.bundle)
-    try:
-        model = load_model(folder, intra_op_threads=settings.encode.threads)
-    except BundleError as exc:
-        raise ConfigError(f"encode.bundle {settings.encode.bundle}: {exc}", ReasonCode.BUNDLE_UNUSABLE) from exc
-    families = [family.modality for family in model.info.families]
-    logger.info("bundle.opened", extra={"bundle": model.info.bundle_id, "families": families})
-    return model
 
 
 def node_identity(settings: Settings) -> NodeIdentity:

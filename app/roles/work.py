@@ -6,6 +6,7 @@ import threading
 from app import wiring
 from app.beats import Beats
 from app.desk import Desk
+from app.engines import model_of
 from app.housekeeping import Chores, Housekeeping
 from app.pipeline import WorkApplication
 from app.revisions import Revisions
@@ -29,7 +30,7 @@ def serve(settings: Settings) -> None:
     clock = SystemClock()
     with open_pool(settings.database_url, max_size=settings.work.concurrency + 6) as pool:
         _check_database(pool)
-        model = wiring.model_of(settings)
+        model = model_of(settings)
         stages = wiring.work_stages(settings, pool, clock, model)
         revisions = Revisions(pool)
         outbox = Outbox(pool)
