@@ -9,10 +9,22 @@ import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from operators.domain.errors import ConfigError
 
 _FALLBACK_NAME = "nobody"
+
+
+class Surroundings(TypedDict):
+    """Arguments of subprocess that say what a process runs as and what it gets of ours: nothing but the locale."""
+
+    cwd: str
+    env: dict[str, str]
+    umask: int
+    user: int | None
+    group: int | None
+    extra_groups: list[int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,18 @@ class Account:
     gid: int
     name: str
     dropped: bool
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """How PostgreSQL's programs are started under this account."""
+        return Surroundings(
+            cwd="/",
+            env={"LC_ALL": "C", "TZ": "UTC"},
+            umask=0o077,
+            user=self.uid if self.dropped else None,
+            group=self.gid if self.dropped else None,
+            extra_groups=[] if self.dropped else None,
+        )
 
 
 def choose_account(state_dir: Path, data_dir: Path) -> Account:

@@ -166,13 +166,8 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
-                env={"LC_ALL": "C", "TZ": "UTC"},
-                umask=0o077,
                 start_new_session=True,
-                user=account.uid if account.dropped else None,
-                group=account.gid if account.dropped else None,
-                extra_groups=[] if account.dropped else None,
+                **account.surroundings,
             )
         # The thread takes note of the server's end: it would stay a zombie, and this object may be gone by then.
         threading.Thread(target=process.wait, name="postgres-end", daemon=True).start()

@@ -126,13 +126,8 @@ def _run(command: list[str], layout: Layout, account: Account, said: str = "") -
                 input=said.encode(),
                 stdout=log,
                 stderr=log,
-                cwd="/",
-                env={"LC_ALL": "C", "TZ": "UTC"},
-                umask=0o077,
                 timeout=_INITDB_TIMEOUT_S,
-                user=account.uid if account.dropped else None,
-                group=account.gid if account.dropped else None,
-                extra_groups=[] if account.dropped else None,
+                **account.surroundings,
             )
         except subprocess.TimeoutExpired as exc:
             raise TransientError(ReasonCode.DATABASE_AWAY, server="is not created in time") from exc
