@@ -1,19 +1,17 @@
 """The rooms of the web role on a test database, and browsers with and without sign-in."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
-from app.overview import Overview
-from app.revisions import Revisions
 from app.web.health import Watch
 from app.web.server import Rooms, create_app
-from app.web.signin import SignIn
 from operators.domain.database import Pool
 from tests.support.drafts import SetClock
-from tests.support.serving import TOKEN, serving
+from tests.support.serving import TOKEN, rooms_on, serving
 
 
 @pytest.fixture
@@ -34,13 +32,8 @@ def rooms(pool: Pool, clock: SetClock, pauses: list[float]) -> Rooms:
 
     watch = Watch(pool, clock)
     watch.look()
-    return Rooms(
-        pool=pool,
-        watch=watch,
-        overview=Overview(pool),
-        revisions=Revisions(pool),
-        signin=SignIn(TOKEN),
-        clock=clock,
+    return replace(
+        rooms_on(pool, watch, clock),
         viewer_url="https://viewer.example/?study={study_uid}",
         open_metrics=True,
         pause=pause,
