@@ -1,7 +1,7 @@
 """CTViT as it is served: one modality's weights and one input size enter; a net of few, plain operations leaves.
 
-What depends on the weights alone is worked out here: the position bias with its null column (one constant, shared by the
-layers of a transformer), the product of the scales, the projections cut where the results are used apart. Only the
+What depends on the weights alone is worked out here: the position bias with its null column, one constant for all the
+layers of a transformer; the product of the scales; the projections, cut where the results are used apart. Only the
 expert of the modality is kept.
 """
 
