@@ -39,7 +39,7 @@ class Placement:
     geometry: VolumeGeometry
 
     def point_lps_mm(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
-        """Place in the patient of a point of the input, given in edges (slices, rows, columns): voxel i is i .. i + 1."""
+        """Place in the patient of a point of the input in edges (slices, rows, columns): voxel i is i .. i + 1."""
         place = self.geometry.origin_lps_mm.copy()
         for axis, edge in zip(self.axes, point, strict=True):
             place += self.geometry.axes_lps[axis.source_axis] * (axis.start_mm + edge * axis.step_mm)

@@ -122,21 +122,33 @@ def _has_spacing_of(header: SliceHeader, other: SliceHeader) -> bool:
 
 
 def _layers(group: Sequence[SliceHeader], same_image: SameImage) -> tuple[list[list[SliceHeader]], int]:
-    """Split images that share their place into stacks; equal ones are dropped and counted."""
-    layers: list[list[SliceHeader]] = []
-    dropped = 0
+    """Split images that share their place into stacks; equal ones are dropped and counted.
+
+    Where acquisitions overlap, as the phases of a CT do, each is a stack of its own. Else the images at a place go to
+    the stacks in the order of their numbers.
+    """
+    places: list[list[SliceHeader]] = []
     for place in _places(group):
         kept: list[SliceHeader] = []
         for header in sorted(place, key=_order):
-            if any(header.source == other.source or same_image(header, other) for other in kept):
-                dropped += 1
-            else:
+            if not any(header.source == other.source or same_image(header, other) for other in kept):
                 kept.append(header)
-        for level, header in enumerate(kept):
-            if level == len(layers):
-                layers.append([])
-            layers[level].append(header)
-    return layers, dropped
+        places.append(kept)
+    dropped = len(group) - sum(map(len, places))
+    if any(len({header.acquisition_number for header in place}) > 1 for place in places):
+        return _by_acquisition(places), dropped
+    return _by_level(places), dropped
+
+
+def _by_acquisition(places: Sequence[Sequence[SliceHeader]]) -> list[list[SliceHeader]]:
+    numbers = sorted({header.acquisition_number for place in places for header in place})
+    of_each = [[[header for header in place if header.acquisition_number == n] for place in places] for n in numbers]
+    return [layer for own in of_each for layer in _by_level(own)]
+
+
+def _by_level(places: Sequence[Sequence[SliceHeader]]) -> list[list[SliceHeader]]:
+    levels = max(map(len, places))
+    return [[place[level] for place in places if len(place) > level] for level in range(levels)]
 
 
 def _places(group: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
