@@ -92,7 +92,7 @@ def read_header(ds: Dataset, *, transfer_syntax_uid: str) -> InstanceHeader:
         frames=max(1, _count(ds, "NumberOfFrames") or 1),
         content_time=_text(ds, "ContentTime") or _text(ds, "AcquisitionTime"),
         protocol_name=_text(ds, "ProtocolName"),
-        representative_frame=_count(ds, "RepresentativeFrameNumber"),
+        representative_frame=_size(ds, "RepresentativeFrameNumber"),
     )
 
 

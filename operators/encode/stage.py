@@ -77,7 +77,7 @@ class EncodeStage:
     """
 
     def __init__(self, model: EncoderModel, config: EncodeConfig) -> None:
-        self._model = model
+        self.model = model
         self._config = config
         self._families = tuple(
             ServedFamily(info=family, reader=reader_of(family, config.max_frame_px), terms=entity_terms(family))
@@ -88,7 +88,7 @@ class EncodeStage:
         """Encode the case. Raises PermanentError, TransientError."""
         family, current, skipped = self._open_current(case.current)
         with engine_errors():
-            encoder = self._model.family(family.info.modality)
+            encoder = self.model.family(family.info.modality)
         maker = TokenMaker(encoder, self._config.batch_images)
         opened = [self._hand_over(case.current, current, skipped, maker)]
         unreadable: list[tuple[StudyUid, ReasonCode]] = []
@@ -113,7 +113,7 @@ class EncodeStage:
 
     def bundle(self, modality: str) -> BundleRef:
         """Return how the bundle is named where one of its families spoke."""
-        info = self._model.info
+        info = self.model.info
         return BundleRef(
             bundle_id=info.bundle_id,
             name=info.name,

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from operators.domain.headers import read_header
 from operators.domain.ids import AccessionNumber, InstanceUid, Revision, SeriesUid, StudyUid
 from operators.domain.messages import (
     BundleRef,
@@ -72,6 +74,16 @@ def study(*headers: InstanceHeader, uid: str = "1.2", paths: Sequence[Path] = ()
         "images": tuple(Image(header=each, path=file) for each, file in zip(headers, files, strict=True)),
     }
     return Study(**(usual | facts))
+
+
+def study_on_disk(paths: Sequence[Path]) -> Study:
+    """Study of the files, which are of one study."""
+    headers = []
+    for path in paths:
+        ds = dcmread(path, stop_before_pixels=True)
+        headers.append(read_header(ds, transfer_syntax_uid=ds.file_meta.TransferSyntaxUID))
+    facts = {"study_date": headers[0].study_date, "study_description": headers[0].study_description}
+    return study(*headers, uid=headers[0].study_uid, paths=paths, patient=headers[0].patient, **facts)
 
 
 def term(index: int = 12, *, present_from: float = 0.7, absent_below: float = 0.3) -> EntityTerm:
