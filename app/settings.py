@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import TypeAdapter
 
+from app.bundles import read_selection
+from app.models_config import ModelsConfig
 from app.settings_source import PREFIX, build, overlay, secret_in
 from app.web.config import WebConfig
 from app.work_config import WorkConfig
@@ -58,7 +60,7 @@ class NodeConfig:
     Attributes
     ----------
     state_dir
-        Folder of the spool, the embedded database and the generated web token.
+        Folder of the spool, the embedded database, imported bundles and the generated web token.
     uid_root
         Root of all UIDs the node gives; 2.25 (UUIDs) needs no registration.
     institution, station_name, device_serial_number
@@ -103,6 +105,7 @@ class Settings:
     notify: NotifyConfig = field(default_factory=NotifyConfig)
     work: WorkConfig = field(default_factory=WorkConfig)
     web: WebConfig = field(default_factory=WebConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
     database_url: str = field(default="", repr=False)
 
     @property
@@ -125,11 +128,10 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     Raises ConfigError naming the key or file that is wrong.
     """
     environment = _environment() if environment is None else environment
-    section = _read(path or DEFAULT_FILE, required=path is not None)
-    plain = overlay(section, {name: value for name, value in environment.items() if name.startswith(PREFIX)}, Settings)
+    plain = _merged(path, environment)
     plain["deliver"] = _mode(plain.get("deliver", DeliverMode.DRAFT.value))
     _refuse_derived(plain)
-    settings = build(Settings, plain)
+    settings = _with_selection(build(Settings, plain), plain)
     return replace(
         settings,
         database_url=_database_url(environment),
@@ -137,6 +139,30 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
         notify=replace(settings.notify, enabled=settings.deliver is DeliverMode.DRAFT),
         pacs=replace(settings.pacs, enabled=settings.deliver is DeliverMode.DRAFT),
     )
+
+
+def sets_bundle(path: Path | None = None, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the file or the environment sets `encode.bundle`, which then outranks `models select`.
+
+    Raises ConfigError.
+    """
+    return _sets_bundle(_merged(path, _environment() if environment is None else environment))
+
+
+def _merged(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    section = _read(path or DEFAULT_FILE, required=path is not None)
+    return overlay(section, {name: value for name, value in environment.items() if name.startswith(PREFIX)}, Settings)
+
+
+def _sets_bundle(plain: Mapping[str, Any]) -> bool:
+    encode = plain.get("encode")
+    return isinstance(encode, Mapping) and "bundle" in encode
+
+
+def _with_selection(settings: Settings, plain: Mapping[str, Any]) -> Settings:
+    """Put in the bundle that `models select` chose, where nothing else says which."""
+    selected = None if _sets_bundle(plain) else read_selection(settings.node.state_dir)
+    return settings if selected is None else replace(settings, encode=replace(settings.encode, bundle=selected))
 
 
 def _database_url(environment: Mapping[str, str]) -> str:

@@ -42,6 +42,7 @@ _SECTION_TITLES = {
     "notify": "notify: the RIS that is told",
     "work": "work: how jobs are taken",
     "web": "web: pages and API",
+    "models": "models: how bundles are brought in",
 }
 _DECODER_NAMES = {
     "interval-jpeg": "libjpeg-turbo (imagecodecs)",

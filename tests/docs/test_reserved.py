@@ -16,7 +16,7 @@ def names() -> set[str]:
 
 def test_no_reserved_command_exists() -> None:
     commands = {" ".join(word for word in name.split() if word.islower()) for name in names() if "/" not in name}
-    assert {"studies withdraw", "models import", "search", "compare"} <= commands
+    assert {"studies withdraw", "search", "compare"} <= commands
     existing = {command for command, _, _ in all_commands()}
     assert commands & existing == set()
     assert {command.split()[0] for command in commands} & existing == set()
