@@ -11,11 +11,13 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from operators.domain.messages import Image, InstanceHeader, Study, study_date_of
+from operators.domain.messages import Image, InstanceHeader, ReadScope, Study, study_date_of
 from operators.domain.radiograph import BodyRegion, Projection, body_region_of, is_mirrored, projection_of
 
 CAUTIONS_PATH = Path(__file__).with_name("cautions.csv")
 _EVERY_ENTITY = "*"
+_UNKNOWN = "unknown"
+_NOT_FILMS = frozenset({"CT", "MR", "US"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +64,42 @@ def cautions_of_image(study: Study, image: Image) -> tuple[str, ...]:
 
 
 def cautions_between(
-    current: tuple[Study, Image], prior: tuple[Study, Image], *, long_interval_days: int
+    current: tuple[Study, Image],
+    prior: tuple[Study, Image],
+    *,
+    long_interval_days: int,
+    scopes: tuple[ReadScope, ReadScope] = (ReadScope(), ReadScope()),
 ) -> tuple[str, ...]:
-    """Return how the two images differ in acquisition and what is doubtful about either, in the order of the table."""
+    """Return how the two images differ in acquisition and what is doubtful about either, in the order of the table.
+
+    `scopes` are what was read of the two studies: the kinds of their series.
+    """
     now, before = current[1].header, prior[1].header
     differs = {
         "order-uncertain": not _is_earlier(prior[0], current[0]),
         "laterality-differs": _differs(_side(now), _side(before)),
         "processing-differs": _is_unprocessed(now) != _is_unprocessed(before),
+        "freehand-plane": now.modality == before.modality == "US",
+        **_series_differ(*scopes),
         "projection-differs": {projection_of(now), projection_of(before)} == {Projection.PA, Projection.AP},
         "modality-differs": _differs(now.modality, before.modality),
         "orientation-differs": is_mirrored(now) != is_mirrored(before),
         "interval-long": abs(interval_days(current[0], prior[0]) or 0) > long_interval_days,
     }
     return _in_order({code for code, is_so in differs.items() if is_so} | _doubts(*current) | _doubts(*prior))
+
+
+def _series_differ(now: ReadScope, before: ReadScope) -> dict[str, bool]:
+    return {
+        "phase-differs": _known_differ(now.phase, before.phase),
+        "kernel-differs": _known_differ(now.kernel, before.kernel),
+        "weighting-differs": _known_differ(now.weighting, before.weighting),
+        "plane-differs": _known_differ(now.plane, before.plane),
+    }
+
+
+def _known_differ(one: str, other: str) -> bool:
+    return _UNKNOWN not in (one, other) and _differs(one, other)
 
 
 def interval_days(current: Study, prior: Study) -> int | None:
@@ -86,6 +110,8 @@ def interval_days(current: Study, prior: Study) -> int | None:
 
 def _doubts(study: Study, image: Image) -> set[str]:
     header = image.header
+    if header.modality in _NOT_FILMS:
+        return set()
     doubts = {
         "projection-unknown": projection_of(header) not in {Projection.PA, Projection.AP},
         "body-part-unknown": body_region_of(header, study.study_description) is BodyRegion.UNKNOWN,

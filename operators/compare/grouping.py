@@ -24,7 +24,10 @@ class About(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """How findings alike are told: `template` holds one {} for the phrases, `together` is one sentence for all."""
+    """How findings alike are told: `template` holds one {} for the phrases, `together` is one sentence for all.
+
+    A template without {} tells of all its findings without naming them.
+    """
 
     name: str
     about: About
@@ -100,6 +103,15 @@ _ABSENT_ON_BOTH = Group(
     template="The model finds on neither image: {}.",
 )
 _ABSENT = Group(name="absent", about=About.ABSENT, template="The model does not find: {}.")
+_NOT_MEASURED = Group(
+    name="not-measured",
+    about=About.UNDETERMINED,
+    template=(
+        "Of entities on which this model was never measured with patients held out from its training nothing is "
+        "stated: neither presence, nor absence, nor change."
+    ),
+)
+"""An imported model may serve 75 such entities: their names would bury what is stated."""
 
 GROUPS = (
     *(_NEW, _RESOLVED, _WORSE, _BETTER),
@@ -107,8 +119,10 @@ GROUPS = (
     *(_PRESENT_ON_BOTH, _PRESENT_NOT_COMPARED, _PRESENT_PRIOR_OPEN, _PRESENT),
     *(_ABSENT_NOT_COMPARED, _OPEN_PRIOR_PRESENT, _OPEN),
     *(_ABSENT_PRIOR_OPEN, _ABSENT_ON_BOTH, _ABSENT),
+    _NOT_MEASURED,
 )
-"""In the order of the report: what changed, what did not, what is there, what is open, what is not there."""
+"""In the order of the report: what changed, what did not, what is there, what is open, what is not there; at last what
+nothing can be said of."""
 
 _BY_STATE = {
     ChangeState.NEW: _NEW,
@@ -138,4 +152,6 @@ _BY_PRESENCES = {
 
 def group_of(finding: EntityFinding) -> Group:
     """Return the group that tells this finding."""
+    if not finding.is_measured:
+        return _NOT_MEASURED
     return _BY_STATE.get(finding.state) or _BY_PRESENCES[finding.current, finding.prior]

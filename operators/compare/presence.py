@@ -15,7 +15,7 @@ def presence_of(prob: float, term: EntityTerm, *, present_from_prob: float = 0.0
     Present from the entity's cut `present_from` on, but not below `present_from_prob`; absent below `absent_below`;
     between them, where `prob` is not a probability, or where the entity was never measured, undetermined.
     """
-    if term.present_from is None or term.absent_below is None:
+    if term.present_from is None or term.absent_below is None:  # nobody measured it
         return Presence.UNDETERMINED
     is_present = max(term.present_from, present_from_prob) <= prob <= 1
     is_absent = 0 <= prob < term.absent_below

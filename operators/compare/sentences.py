@@ -1,6 +1,5 @@
 """A comparison's structure enters, its English sentences leave: what was compared, then each group of findings."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from operators.domain.messages import (
     PriorDecision,
     PriorOutcome,
     PriorSearch,
+    ReadScope,
     Sentence,
     Study,
     study_date_of,
@@ -24,13 +24,17 @@ from operators.domain.reasons import REASONS, ReasonCode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What was compared with what. `prior` is None when nothing was; `unreadable` names chosen priors left out."""
+    """What was compared with what. `prior` is None when nothing was; `unreadable` names chosen priors left out.
+
+    `scope` is what of the current study was read.
+    """
 
     current: tuple[Study, Image]
     prior: tuple[Study, Image] | None
     search: PriorSearch
     unreadable: tuple[tuple[StudyUid, ReasonCode], ...]
     cautions: tuple[str, ...]
+    scope: ReadScope
 
 
 _NOTHING_COMPARED = {
@@ -51,7 +55,7 @@ def write_sentences(circumstances: Circumstances, findings: Sequence[EntityFindi
 def _about_comparison(circumstances: Circumstances) -> list[Sentence]:
     prior = circumstances.prior
     texts = _why_nothing_is_compared(circumstances) if prior is None else _what_is_compared(circumstances, *prior)
-    texts += _what_was_read(*circumstances.current)
+    texts += _what_was_read(*circumstances.current, circumstances.scope)
     return [Sentence(text=text, entity_indices=(), about=About.COMPARISON.value) for text in texts]
 
 
@@ -73,30 +77,39 @@ def _what_is_compared(circumstances: Circumstances, prior: Study, prior_image: I
     ]
 
 
-def _what_was_read(study: Study, image: Image) -> list[str]:
-    """Say that one image, or one series of slices, stands for several: what only the others show was not looked for."""
-    if image.header.modality in _OF_SLICES:
-        return _which_series_was_read(study, image)
-    if len(study.images) < 2:
+def _what_was_read(study: Study, image: Image, scope: ReadScope) -> list[str]:
+    """Say that one image, frame or series stands for the study: what only the others show was not looked for."""
+    return [*_which_modality(study, image), *_which_images(study, image, scope), *scope.notes]
+
+
+def _which_modality(study: Study, image: Image) -> list[str]:
+    held = sorted({each.header.modality for each in study.images})
+    if len(held) < 2:
         return []
-    view = _VIEWS.get(projection_of(image.header), "")
-    return [f"Of the {len(study.images)} images of the current study one{view} was read."]
+    read = image.header.modality
+    return [f"The study holds {listed(held)} images, which are not read together: the {read} images were read."]
 
 
-def _which_series_was_read(study: Study, image: Image) -> list[str]:
-    """Say the same of slices: one series, all of its images, stands for several."""
-    sizes = Counter(each.header.series_uid for each in study.images)
-    if len(sizes) < 2:
-        return []
-    size = sizes[image.header.series_uid]
-    return [
-        f"Of the {len(sizes)} series of the current study one{f', of {size} images,' if size > 1 else ''} was read."
-    ]
+def _which_images(study: Study, image: Image, scope: ReadScope) -> list[str]:
+    if scope.slices:
+        return [_which_series(study, scope)]
+    texts = []
+    if len(study.images) > 1:
+        view = _VIEWS.get(projection_of(image.header), "") if image.header.modality not in _NOT_FILMS else ""
+        texts.append(f"Of the {len(study.images)} images of the current study one{view} was read.")
+    if image.header.frames > 1:
+        texts.append(f"Of its {image.header.frames} frames one, number {scope.frame_number}, was read.")
+    return texts
 
 
-_OF_SLICES = frozenset({"CT", "MR"})
-"""Modalities whose images are read a whole series at a time."""
+def _which_series(study: Study, scope: ReadScope) -> str:
+    series = len({each.header.series_uid for each in study.images})
+    subject = f"Of the {series} series of the current study one" if series > 1 else "The series"
+    kind = ", ".join(fact for fact in (scope.weighting, scope.plane) if fact not in {"", "unknown"})
+    return f"{subject} was read, as a volume of {scope.slices} slices{f' ({kind})' if kind else ''}."
 
+
+_NOT_FILMS = frozenset({"CT", "MR", "US"})
 _VIEWS = {Projection.PA: ", a PA view,", Projection.AP: ", an AP view,", Projection.FRONTAL: ", a frontal view,"}
 
 

@@ -17,6 +17,8 @@ from operators.domain.messages import (
     EncodedStudy,
     EntityFinding,
     EntityReading,
+    EntityTerm,
+    ReadScope,
     RetrievedCase,
 )
 
@@ -43,6 +45,8 @@ class CompareStage:
             findings=findings,
             sentences=strike_unsupported(write_sentences(circumstances, findings), findings),
             cautions=circumstances.cautions,
+            current_scope=encoded.current.scope,
+            prior_scope=prior.scope if prior else ReadScope(),
         )
         return ComparedCase(comparison=comparison, similar=case.similar)
 
@@ -54,9 +58,15 @@ class CompareStage:
             prior=prior_pair,
             search=encoded.search,
             unreadable=encoded.unreadable_priors,
-            cautions=cautions_between(current_pair, prior_pair, long_interval_days=self._config.long_interval_days)
-            if prior_pair
+            cautions=cautions_between(
+                current_pair,
+                prior_pair,
+                long_interval_days=self._config.long_interval_days,
+                scopes=(encoded.current.scope, prior.scope),
+            )
+            if prior and prior_pair
             else cautions_of_image(*current_pair),
+            scope=encoded.current.scope,
         )
 
 
@@ -72,16 +82,24 @@ def _findings(
     for reading in current.readings:
         index = reading.entity.index
         if index not in before:
-            findings.append(_alone(reading, seen_now[index], undetermined_without_prior(missing)))
+            why = missing if reading.entity.is_measured else Rule.NOT_MEASURED
+            findings.append(_alone(reading, seen_now[index], undetermined_without_prior(why)))
             continue
         evidence = Evidence(
             current=seen_now[index],
             prior=seen_before[index],
             similarity_cosine=cosine_of(reading, before[index]),
         )
-        verdict = decide(evidence, config, withheld_by=withholding(cautions, index))
+        verdict = _verdict(reading.entity, evidence, cautions, config)
         findings.append(_compared(reading, before[index], evidence, verdict))
     return tuple(findings)
+
+
+def _verdict(entity: EntityTerm, evidence: Evidence, cautions: tuple[str, ...], config: CompareConfig) -> Verdict:
+    """Judge; of an entity that nobody measured nothing is stated, whatever the model answers."""
+    if not entity.is_measured:
+        return undetermined_without_prior(Rule.NOT_MEASURED)
+    return decide(evidence, config, withheld_by=withholding(cautions, entity.index))
 
 
 def _alone(reading: EntityReading, seen: Seen, verdict: Verdict) -> EntityFinding:
@@ -89,7 +107,7 @@ def _alone(reading: EntityReading, seen: Seen, verdict: Verdict) -> EntityFindin
         entity=reading.entity,
         current=seen.presence,
         prior=None,
-        current_prob=seen.prob,
+        current_prob=seen.prob if reading.entity.is_measured else None,
         prior_prob=None,
         similarity_cosine=None,
         state=verdict.state,
@@ -105,7 +123,7 @@ def _compared(reading: EntityReading, earlier: EntityReading, evidence: Evidence
     return replace(
         _alone(reading, evidence.current, verdict),
         prior=evidence.prior.presence,
-        prior_prob=evidence.prior.prob,
+        prior_prob=evidence.prior.prob if reading.entity.is_measured else None,
         similarity_cosine=evidence.similarity_cosine,
         prior_region=earlier.region,
     )

@@ -27,6 +27,7 @@ class Rule(StrEnum):
     PRESENCE_UNDETERMINED = "presence-undetermined"
     NO_PRIOR = "no-prior"
     NOT_READ_ON_PRIOR = "not-read-on-prior"
+    NOT_MEASURED = "not-measured"
     SWAP_DISAGREES = "swap-disagrees"
 
 

@@ -210,6 +210,11 @@ class EntityTerm:
     present_from: float | None
     absent_below: float | None
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the model's answers on it were measured on held-out patients, so that they may be stated."""
+        return self.present_from is not None and self.absent_below is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
@@ -363,8 +368,15 @@ class EntityFinding:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the model's answer on the entity was measured on held-out patients, so that it may be stated."""
-        return self.current_prob is not None
+        """Whether the model's answers on the entity were measured on held-out patients, so that they may be stated."""
+        return self.entity.is_measured
+
+    @property
+    def stated_prob(self) -> float:
+        """Probability of presence on the current image. Raises ValueError for an entity that nobody measured."""
+        if self.current_prob is None:
+            raise ValueError(f"entity {self.entity.index} was never measured: there is no probability to state")
+        return self.current_prob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

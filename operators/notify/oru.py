@@ -206,7 +206,7 @@ class _OruWriter:
                 raise PermanentError(
                     ReasonCode.REPORT_INVALID, why="unknown code", entity=finding.entity.index
                 ) from exc
-            if state is None:
+            if state is None or not finding.is_measured:
                 continue
             entity = (f"E{finding.entity.index}", finding.entity.name, "99INTERVAL")
             yield {
@@ -233,7 +233,7 @@ def _state_code(finding: EntityFinding) -> Code | None:
 
 def _sureness(finding: EntityFinding) -> float:
     """Probability of what OBX-5 states: of the change; of the presence where no change is stated (confidence 0)."""
-    return finding.current_prob if finding.state is ChangeState.UNDETERMINED else finding.confidence
+    return finding.stated_prob if finding.state is ChangeState.UNDETERMINED else finding.confidence
 
 
 def _uid(what: str, uid: str) -> dict[int, str]:

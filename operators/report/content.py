@@ -4,6 +4,10 @@ Every assessed entity gets a finding group with its evidence region, but for tho
 are carried as coded evidence by the sentence that tells of them. Where nothing at all was seen, TID 1500 still wants a
 group: then each entity that was looked for gets one that says "absent", and its region is the whole image, because that
 is what was read to say so.
+
+An entity that nobody measured gets no group, whatever the model answered: there is no probability to give and nothing
+to state. One sentence says that there are such entities. Where none was measured, as in an imported model, the draft
+holds one group that says of the image as a whole that nothing was determined: it names what was read, and by what.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +24,7 @@ from operators.domain.messages import (
     Sentence,
 )
 from operators.domain.reasons import ReasonCode
-from operators.report.identity import DraftIdentity, tracking_uid
+from operators.report.identity import DraftIdentity, image_tracking_uid, tracking_uid
 from operators.report.node import NodeIdentity
 
 _ORDER = (
@@ -56,6 +60,16 @@ class FindingGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnassessedImage:
+    """The image that was read where the model may state nothing of it; `region` is the whole of it."""
+
+    tracking_identifier: str
+    tracking_uid: str
+    observation_uid: str
+    region: Region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NarrativeSentence:
     """One sentence of the narrative; the groups and the silent findings it rests on.
 
@@ -72,6 +86,7 @@ class ReportContent:
     """All that a rendering needs besides the images: the comparison, its finding groups, its narrative.
 
     `is_compared`: a prior was compared with. `comparison_sentence` says what was compared, or why nothing was.
+    `unassessed` is there where no entity was measured; then there are no groups.
     """
 
     comparison: Comparison
@@ -80,6 +95,7 @@ class ReportContent:
     groups: tuple[FindingGroup, ...]
     silent: tuple[EntityFinding, ...]
     narrative: tuple[NarrativeSentence, ...]
+    unassessed: UnassessedImage | None
 
     @property
     def narrative_text(self) -> str:
@@ -95,7 +111,8 @@ def report_content(comparison: Comparison, node: NodeIdentity, identity: DraftId
     if not comparison.findings:
         raise PermanentError(ReasonCode.REPORT_INVALID, why="the comparison assessed no entity")
     sentences = _grounded(comparison)
-    reported, silent = _split(comparison.findings)
+    measured = tuple(finding for finding in comparison.findings if finding.is_measured)
+    reported, silent = _split(measured)
     told = [index for sentence in sentences for index in sentence.entity_indices]
     ordered = sorted(reported, key=lambda finding: (_first_mention(finding, told), *_importance(finding)))
     groups = tuple(_group(number, f, comparison, node, identity) for number, f in enumerate(ordered, start=1))
@@ -106,6 +123,7 @@ def report_content(comparison: Comparison, node: NodeIdentity, identity: DraftId
         groups=groups,
         silent=silent,
         narrative=tuple(_tied(sentence, groups, silent) for sentence in sentences),
+        unassessed=None if measured else _unassessed(comparison, node, identity),
     )
 
 
@@ -167,7 +185,7 @@ def _first_mention(finding: EntityFinding, told: list[int]) -> int:
 
 def _importance(finding: EntityFinding) -> tuple[int, int, float, int]:
     seen = (Presence.PRESENT, Presence.UNDETERMINED, Presence.ABSENT).index(finding.current)
-    return _ORDER.index(finding.state), seen, -finding.current_prob, finding.entity.index
+    return _ORDER.index(finding.state), seen, -finding.stated_prob, finding.entity.index
 
 
 def _group(
@@ -190,6 +208,23 @@ def _group(
         is_on_prior=is_on_prior,
         is_whole_image=is_whole_image,
         previous_region=finding.prior_region if was_seen and not is_on_prior else None,
+    )
+
+
+def _unassessed(comparison: Comparison, node: NodeIdentity, identity: DraftIdentity) -> UnassessedImage:
+    some_region = comparison.findings[0].current_region
+    image = comparison.current_image
+    on_image = replace(
+        some_region,
+        instance_uid=image.header.instance_uid,
+        sop_class_uid=image.header.sop_class_uid,
+        frame_number=comparison.current_scope.frame_number,
+    )
+    return UnassessedImage(
+        tracking_identifier="Image read, nothing assessed",
+        tracking_uid=image_tracking_uid(node, comparison),
+        observation_uid=identity.image_observation_uid(),
+        region=_whole(image, on_image),
     )
 
 

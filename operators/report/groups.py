@@ -4,9 +4,9 @@ import highdicom.sr as hd
 from highdicom.sr import RelationshipTypeValues as Relationship
 
 from models.shared.codes import change_code, presence_code
-from operators.domain.messages import ChangeState, Comparison, EntityFinding, Image, Region
+from operators.domain.messages import ChangeState, Comparison, EntityFinding, Image, Presence, Region
 from operators.report import tree
-from operators.report.content import FindingGroup, dated
+from operators.report.content import FindingGroup, UnassessedImage, dated
 
 
 def finding_group(group: FindingGroup, comparison: Comparison) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
@@ -29,7 +29,7 @@ def finding_group(group: FindingGroup, comparison: Comparison) -> hd.PlanarROIMe
         measurements=[
             hd.Measurement(
                 name=tree.concept("probability"),
-                value=tree.percent(finding.current_prob),
+                value=tree.percent(finding.stated_prob),
                 unit=tree.concept("percent"),
             )
         ],
@@ -43,6 +43,32 @@ def finding_group(group: FindingGroup, comparison: Comparison) -> hd.PlanarROIMe
     container = item[0]
     container.ObservationUID = group.observation_uid
     container.ContentSequence.extend(_comparison_items(group, comparison))
+    return item
+
+
+def unassessed_group(
+    unassessed: UnassessedImage, comparison: Comparison
+) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Return the one group of a draft whose model was measured on nothing: the image, the model, and "undetermined".
+
+    TID 1500 wants a group; this one holds no finding, no site and no number, for there are none to give.
+    """
+    bundle = comparison.bundle
+    item = hd.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.TrackingIdentifier(
+            uid=unassessed.tracking_uid, identifier=unassessed.tracking_identifier
+        ),
+        referenced_region=_region(unassessed.region, comparison.current_image),
+        algorithm_id=hd.AlgorithmIdentification(name=bundle.name, version=bundle.version),
+        time_point_context=_time_point(comparison),
+        qualitative_evaluations=[
+            hd.QualitativeEvaluation(
+                name=tree.concept("presence_of_property"),
+                value=tree.concept(presence_code(Presence.UNDETERMINED).name),
+            )
+        ],
+    )
+    item[0].ObservationUID = unassessed.observation_uid
     return item
 
 
@@ -80,7 +106,7 @@ def _previous_evidence(group: FindingGroup, finding: EntityFinding, comparison: 
 def describe_change(finding: EntityFinding) -> str:
     """Say in words how a state was come to."""
     before = "" if finding.prior_prob is None else f"{finding.prior} on the prior ({finding.prior_prob:.2f}), "
-    now = f"{finding.current} now ({finding.current_prob:.2f})"
+    now = f"{finding.current} now ({finding.stated_prob:.2f})"
     return f"{finding.entity.name}: {before}{now}; {finding.state} by the rule {finding.rule}."
 
 

@@ -7,6 +7,8 @@ from operators.domain.ids import InstanceUid, SeriesUid, derive_uid, digest
 from operators.domain.messages import Comparison, EntityTerm
 from operators.report.node import NodeIdentity
 
+_WHOLE_IMAGE = "image"
+
 
 def identity_digest(node: NodeIdentity, comparison: Comparison, configuration_digest: str) -> str:
     """Return the digest that all identities of a draft derive from.
@@ -46,6 +48,10 @@ class DraftIdentity:
         """Observation UID (0040,A171) of what this draft, and no other, observed of an entity."""
         return derive_uid(self.uid_root, self.digest, "observation", str(entity.index))
 
+    def image_observation_uid(self) -> str:
+        """Observation UID (0040,A171) of what this draft says of the image as a whole."""
+        return derive_uid(self.uid_root, self.digest, "observation", _WHOLE_IMAGE)
+
 
 def tracking_uid(node: NodeIdentity, comparison: Comparison, entity: EntityTerm) -> str:
     """Tracking Unique Identifier (112040, DCM) of an entity in a patient.
@@ -55,9 +61,17 @@ def tracking_uid(node: NodeIdentity, comparison: Comparison, entity: EntityTerm)
     revision, in the draft that had today's prior as its current study, and whichever prior is compared with. Where the
     images carry no patient id, nobody can say that two studies are of one patient, and the study takes its place.
     """
+    return derive_uid(node.uid_root, "tracking", _whose(comparison), str(entity.index))
+
+
+def image_tracking_uid(node: NodeIdentity, comparison: Comparison) -> str:
+    """Tracking Unique Identifier (112040, DCM) of the image as a whole, where nothing on it was assessed."""
+    return derive_uid(node.uid_root, "tracking", _whose(comparison), _WHOLE_IMAGE)
+
+
+def _whose(comparison: Comparison) -> str:
     patient = comparison.current.patient
-    whose = patient.key if patient.patient_id else comparison.current.study_uid
-    return derive_uid(node.uid_root, "tracking", whose, str(entity.index))
+    return patient.key if patient.patient_id else comparison.current.study_uid
 
 
 def algorithm_device_uid(node: NodeIdentity, bundle_sha256: str) -> str:

@@ -222,7 +222,7 @@ def _row(group: FindingGroup, *, is_compared: bool) -> list[Paragraph]:
         Paragraph(markup(str(group.number), bold=True), style(8.5, bold=True)),
         Paragraph(f"{markup(name, bold=True)}{markup(', ' + site)}", style(8.5)),
     ]
-    now = Paragraph(markup(_presence(finding.current, finding.current_prob)), style(8.5))
+    now = Paragraph(markup(_presence(finding.current, finding.stated_prob)), style(8.5))
     if not is_compared:
         return [*cells, now]
     return [*cells, _change(group.change), now, Paragraph(markup(_on_prior(finding)), style(8.5))]
@@ -255,7 +255,7 @@ def _presence(presence: Presence, prob: float) -> str:
 def _not_seen(content: ReportContent) -> Iterator[Flowable]:
     if not content.silent:
         return
-    names = [f"{', '.join(_name_and_site(finding))} {finding.current_prob:.2f}" for finding in content.silent]
+    names = [f"{', '.join(_name_and_site(finding))} {finding.stated_prob:.2f}" for finding in content.silent]
     where = "on either image" if content.is_compared else "on the image"
     head = markup(f"Looked for and not seen {where}: ", bold=True)
     yield Paragraph(head + markup("; ".join(names)) + ".", style(8, space_after_pt=6))

@@ -14,12 +14,13 @@ from pydicom.uid import Comprehensive3DSRStorage
 from models.shared.codes import LOCAL_SCHEME, presence_code
 from operators.domain.drafts import DocumentKind
 from operators.domain.errors import PermanentError
+from operators.domain.ids import InstanceUid
 from operators.domain.messages import EntityFinding, InstanceHeader
 from operators.domain.reasons import ReasonCode
 from operators.report import tree
-from operators.report.content import NarrativeSentence, ReportContent
+from operators.report.content import FindingGroup, NarrativeSentence, ReportContent
 from operators.report.envelope import DocumentSeries, Envelope, file_meta, seal
-from operators.report.groups import finding_group
+from operators.report.groups import finding_group, unassessed_group
 from operators.report.library import image_library
 from operators.report.node import MANUFACTURER
 from operators.report.observer import device_observer
@@ -81,7 +82,7 @@ def _root(content: ReportContent, envelope: Envelope) -> hd.ContainerContentItem
     report = hd.MeasurementReport(
         observation_context=device_observer(envelope),
         procedure_reported=tree.concept(procedure_reported(comparison.current_image.header.modality)),
-        imaging_measurements=[finding_group(group, comparison) for group in content.groups],
+        imaging_measurements=_measurements(content),
         title=tree.concept("imaging_measurement_report"),
         language_of_content_item_and_descendants=hd.LanguageOfContentItemAndDescendants(
             tree.concept("language_english")
@@ -93,6 +94,12 @@ def _root(content: ReportContent, envelope: Envelope) -> hd.ContainerContentItem
         [*items[:-1], image_library(envelope), items[-1], _comparison_done(content), *_narrative(content)]
     )
     return root
+
+
+def _measurements(content: ReportContent) -> list[hd.PlanarROIMeasurementsAndQualitativeEvaluations]:
+    if content.unassessed is not None:
+        return [unassessed_group(content.unassessed, content.comparison)]
+    return [finding_group(group, content.comparison) for group in content.groups]
 
 
 def _comparison_done(content: ReportContent) -> hd.CodeContentItem:
@@ -130,19 +137,30 @@ def _absence(finding: EntityFinding) -> hd.CodeContentItem:
         item,
         [
             tree.coded("presence_of_property", presence_code(finding.current).name, Relationship.HAS_PROPERTIES),
-            tree.percentage("probability", finding.current_prob, Relationship.HAS_PROPERTIES),
+            tree.percentage("probability", finding.stated_prob, Relationship.HAS_PROPERTIES),
         ],
     )
 
 
 def _evidence(content: ReportContent) -> Iterator[Dataset]:
-    """All images of the current study, the one that was read first; then the prior's image."""
+    """All images of the current study, the one that was read first; then the prior's that are referred to."""
     comparison = content.comparison
     yield _evidence_item(comparison.current_image.header)
     for image in comparison.current.images:
         yield _evidence_item(image.header)
-    if comparison.prior_image is not None:
+    if comparison.prior is not None and comparison.prior_image is not None:
         yield _evidence_item(comparison.prior_image.header)
+        shown = {uid for group in content.groups for uid in _prior_uids(group)}
+        for image in comparison.prior.images:
+            if image.header.instance_uid in shown:
+                yield _evidence_item(image.header)
+
+
+def _prior_uids(group: FindingGroup) -> Iterator[InstanceUid]:
+    """Images of the prior that a group's evidence lies on: of a volume not always the slice that stands for it."""
+    for region in (group.region if group.is_on_prior else None, group.previous_region):
+        if region is not None:
+            yield region.instance_uid
 
 
 def _evidence_item(header: InstanceHeader) -> Dataset:

@@ -24,6 +24,7 @@ from operators.domain.messages import (
     PriorDecision,
     PriorOutcome,
     PriorSearch,
+    ReadScope,
     Region,
     SimilarCase,
     Study,
@@ -193,6 +194,7 @@ def told(of: Comparison) -> Comparison:
     """Return the comparison with the sentences that the compare stage writes of it."""
     prior = (of.prior, of.prior_image) if of.prior and of.prior_image else None
     circumstances = Circumstances(
+        scope=ReadScope(),
         current=(of.current, of.current_image), prior=prior, search=of.search, unreadable=(), cautions=of.cautions
     )
     return replace(of, sentences=write_sentences(circumstances, of.findings))

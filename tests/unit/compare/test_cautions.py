@@ -6,7 +6,7 @@ import pytest
 
 from models.shared.vocabulary import load_vocabulary
 from operators.compare.cautions import cautions_between, cautions_of_image, load_cautions, withholding
-from operators.domain.messages import Image, Study
+from operators.domain.messages import Image, ReadScope, Study
 from tests.support.comparing import header, study
 
 HEART = 71
@@ -43,6 +43,30 @@ def test_films_made_alike_need_no_caution() -> None:
 def test_difference_is_named_whichever_film_it_is_on(facts: dict[str, str], code: str) -> None:
     assert between(film(**facts), earlier()) == (code,)
     assert between(film(), earlier(**facts)) == (code,)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "code"),
+    [
+        (ReadScope(phase="native"), ReadScope(phase="portal-venous"), "phase-differs"),
+        (ReadScope(kernel="soft"), ReadScope(kernel="sharp"), "kernel-differs"),
+        (ReadScope(weighting="t1"), ReadScope(weighting="flair"), "weighting-differs"),
+        (ReadScope(plane="axial"), ReadScope(plane="sagittal"), "plane-differs"),
+        (ReadScope(phase="unknown"), ReadScope(phase="native"), None),
+        (ReadScope(phase="native"), ReadScope(phase="native"), None),
+    ],
+)
+def test_difference_of_two_series_is_named(now: ReadScope, before: ReadScope, code: str | None) -> None:
+    ct = {"modality": "CT", "view_position": "", "body_part": ""}
+    found = cautions_between(film(**ct), earlier(**ct), long_interval_days=730, scopes=(now, before))
+    assert found == ((code,) if code else ())
+
+
+def test_no_change_is_stated_between_planes_that_are_set_by_hand() -> None:
+    ultrasound = {"modality": "US", "view_position": ""}
+    codes = between(film(**ultrasound), earlier(**ultrasound))
+    assert codes == ("freehand-plane",)
+    assert withholding(codes, 300) == "freehand-plane"
 
 
 def test_unprocessed_film_beside_a_processed_one_is_named() -> None:

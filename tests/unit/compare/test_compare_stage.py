@@ -18,9 +18,11 @@ from operators.domain.messages import (
     EntityReading,
     Presence,
     PriorOutcome,
+    ReadScope,
     RetrievedCase,
     Sentence,
     SimilarCase,
+    Study,
 )
 from operators.domain.reasons import ReasonCode
 from tests.support.comparing import header, reading, retrieved, search, study, term, unit
@@ -253,25 +255,60 @@ def test_one_image_that_stands_for_several_is_told(view: str, told: str) -> None
     assert told in texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
 
 
+def read_as(scope: ReadScope, current: Study) -> list[str]:
+    """Return what is told of the comparison where that was read of the current study."""
+    case = retrieved({EFFUSION: 0.9}, None, current_study=current)
+    encoded = replace(case.encoded, current=replace(case.encoded.current, scope=scope))
+    return texts(compare(replace(case, encoded=encoded)), "comparison")
+
+
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_one_series_of_slices_that_stands_for_several_is_told(modality: str) -> None:
     slices = [header(f"1.2.1.{n}", modality=modality, series_uid=SeriesUid("1.2.1")) for n in range(3)]
     scout = header("1.2.2.1", modality=modality, series_uid=SeriesUid("1.2.2"))
-    current = study(*slices, scout)
-    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
-    assert "Of the 2 series of the current study one, of 3 images, was read." in told
+    told = read_as(ReadScope(slices=3, plane="axial"), study(*slices, scout))
+    assert "Of the 2 series of the current study one was read, as a volume of 3 slices (axial)." in told
 
 
 def test_slices_of_the_only_series_are_not_counted_as_images_left_out() -> None:
     current = study(*(header(f"1.2.1.{n}", modality="CT") for n in range(3)))
-    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=current)), "comparison")
-    assert not any("was read" in sentence for sentence in told)
+    told = read_as(ReadScope(slices=3, notes=("Slices that were sent twice were dropped: 1.",)), current)
+    assert "The series was read, as a volume of 3 slices." in told
+    assert "Slices that were sent twice were dropped: 1." in told
+    assert not any("images of the current study" in sentence for sentence in told)
 
 
 def test_one_multi_frame_object_of_several_is_told_as_a_series() -> None:
     objects = [header(f"1.2.{n}.1", modality="MR", frames=30, series_uid=SeriesUid(f"1.2.{n}")) for n in (1, 2)]
-    told = texts(compare(retrieved({EFFUSION: 0.9}, None, current_study=study(*objects))), "comparison")
-    assert "Of the 2 series of the current study one was read." in told
+    told = read_as(ReadScope(slices=30, weighting="t1", plane="axial", frame_number=15), study(*objects))
+    assert "Of the 2 series of the current study one was read, as a volume of 30 slices (t1, axial)." in told
+
+
+def test_one_modality_that_stands_for_several_is_told() -> None:
+    slices = [header(f"1.2.1.{n}", modality="CT", series_uid=SeriesUid("1.2.1")) for n in range(3)]
+    told = read_as(ReadScope(slices=3), study(*slices, header("1.2.2", modality="MR")))
+    assert "The study holds CT and MR images, which are not read together: the CT images were read." in told
+
+
+def test_one_frame_that_stands_for_a_clip_is_told() -> None:
+    told = read_as(ReadScope(frame_number=12), study(header("1.2.1", modality="US", frames=30)))
+    assert "Of its 30 frames one, number 12, was read." in told
+
+
+def test_of_what_nobody_measured_nothing_is_stated_and_nothing_named() -> None:
+    unmeasured = replace(term(EFFUSION), present_from=None, absent_below=None)
+    now = [reading(0.99, entity=unmeasured), reading(0.9, index=ATELECTASIS)]
+    before = [reading(0.01, entity=unmeasured), reading(0.1, index=ATELECTASIS)]
+    comparison = compare(retrieved(now, before))
+    by_index = {finding.entity.index: finding for finding in comparison.findings}
+    finding = by_index[EFFUSION]
+    assert (finding.state, finding.current, finding.rule) == ("undetermined", "undetermined", "not-measured")
+    assert (finding.current_prob, finding.prior_prob) == (None, None)
+    assert finding.similarity_cosine is not None
+    (sentence,) = [each for each in comparison.sentences if each.entity_indices == (EFFUSION,)]
+    assert "nothing is stated" in sentence.text
+    assert "effusion" not in sentence.text
+    assert by_index[ATELECTASIS].state == "new"
 
 
 def test_one_ultrasound_image_that_stands_for_several_is_told() -> None:
