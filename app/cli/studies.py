@@ -67,7 +67,8 @@ def _show(chosen: argparse.Namespace) -> int:
     if detail.priors_sentence:
         print(f"  priors: {detail.priors_sentence}")
     for finding in detail.comparison.findings if detail.comparison else ():
-        print(f"  {finding.state.value:<13} {finding.current_prob:.2f}  {finding.entity.name}")
+        prob = "-   " if finding.current_prob is None else f"{finding.current_prob:.2f}"
+        print(f"  {finding.state.value:<13} {prob}  {finding.entity.name}")
     for delivery in detail.deliveries:
         where = f"r{delivery.revision} {delivery.kind} to {delivery.destination}"
         print(f"  {where}: {delivery.state} {delivery.reason or ''}")

@@ -97,7 +97,7 @@ def study(request: Request, study_uid: Uid) -> Response:
     findings = detail.comparison.findings if detail.comparison else ()
     values = {
         "detail": detail,
-        "findings": sorted(findings, key=lambda finding: _ORDER.index(finding.state)),
+        "findings": sorted(findings, key=lambda finding: (not finding.is_measured, _ORDER.index(finding.state))),
         "names": {finding.entity.index: finding.entity.name for finding in findings},
         "similar": nearest(detail.similar, _SIMILAR_SHOWN),
         "viewer_url": rooms.viewer_url.replace("{study_uid}", study_uid) if rooms.viewer_url else "",

@@ -87,7 +87,9 @@ def _findings(comparison: dict[str, Any]) -> list[str]:
 
 
 def _presence(presence: str | None, prob: float | None) -> str:
-    return "-" if presence is None or prob is None else f"{presence} {prob:.2f}"
+    if presence is None:
+        return "-"
+    return presence if prob is None else f"{presence} {prob:.2f}"
 
 
 def _similar(detail: dict[str, Any]) -> str:

@@ -56,7 +56,8 @@ class View:
     """One image as the page shows it: an 8-bit JPEG, the size of the frame it was made of, caption and outlines.
 
     `unfocused` are the numbers of findings whose evidence is spread over half of the image or more: an outline there
-    would claim a place that the model does not name.
+    would claim a place that the model does not name. `elsewhere` are those of findings whose evidence lies on another
+    slice or frame than the one shown.
     """
 
     jpeg: bytes
@@ -65,21 +66,22 @@ class View:
     caption: str
     outlines: tuple[Outline, ...]
     unfocused: tuple[int, ...] = ()
+    elsewhere: tuple[int, ...] = ()
 
 
-def view_of(image: Image, caption: str, outlines: Sequence[Outline]) -> View:
-    """Return the view of an image's first outlined frame.
+def view_of(image: Image, caption: str, outlines: Sequence[Outline], frame_number: int = 1) -> View:
+    """Return the view of one frame of an image: windowed as its header says, with the outlines that lie on it.
 
     Raises PermanentError: SPOOL_FILE_MISSING when the file is gone, DECODE_FAILED when it cannot be shown.
     """
-    frame_number = outlines[0].region.frame_number if outlines else 1
     try:
         frame = read_file_frame(image.path, frame_number - 1)
     except FileNotFoundError as exc:
         raise PermanentError(ReasonCode.SPOOL_FILE_MISSING) from exc
     except PixelError as exc:
         raise PermanentError(ReasonCode.DECODE_FAILED, kind=exc.code.value) from exc
-    shown = tuple(one for one in outlines if one.region.frame_number == frame_number)
+    place = (image.header.instance_uid, frame_number)
+    shown = tuple(one for one in outlines if (one.region.instance_uid, one.region.frame_number) == place)
     spread = tuple(one for one in shown if _share(one.region, frame.columns * frame.rows) >= _NOWHERE_FROM_SHARE)
     return View(
         jpeg=_jpeg(frame.pixels),
@@ -88,6 +90,7 @@ def view_of(image: Image, caption: str, outlines: Sequence[Outline]) -> View:
         caption=caption,
         outlines=tuple(one for one in shown if one not in spread),
         unfocused=tuple(one.number for one in spread),
+        elsewhere=tuple(one.number for one in outlines if one not in shown),
     )
 
 
@@ -180,7 +183,7 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
         for outline in view.outlines:
             self._draw_outline(outline, (x_pt, y_pt + shown_height_pt), scale, taken)
         self._draw_mark(x_pt, y_pt)
-        self._draw_unfocused(view.unfocused, x_pt + shown_width_pt, y_pt)
+        self._draw_undrawn(_undrawn(view), x_pt + shown_width_pt, y_pt)
 
     def _draw_mark(self, left_pt: float, bottom_pt: float) -> None:
         width_pt = stringWidth(DRAFT_MARK, BOLD, _MARK_PT) + 6
@@ -198,10 +201,9 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
             writer.textOut(part)
         self.canv.drawText(writer)
 
-    def _draw_unfocused(self, numbers: tuple[int, ...], right_pt: float, bottom_pt: float) -> None:
-        if not numbers:
+    def _draw_undrawn(self, text: str, right_pt: float, bottom_pt: float) -> None:
+        if not text:
             return
-        text = f"no one place: {runs(numbers)}"
         width_pt = stringWidth(text, REGULAR, _MARK_PT) + 6
         self.canv.setFillColor(black)
         self.canv.rect(right_pt - width_pt, bottom_pt, width_pt, _MARK_PT + 4, stroke=0, fill=1)
@@ -232,6 +234,12 @@ class Views(Flowable):  # type: ignore[misc] # reportlab ships no types
         self.canv.setFillColor(black)
         self.canv.setFont(BOLD, _TAG_PT - 3)
         self.canv.drawCentredString(spot_pt[0] + width_pt / 2, spot_pt[1] + 2.6, str(outline.number))
+
+
+def _undrawn(view: View) -> str:
+    """Say which findings have no outline here, and why."""
+    told = (("no one place", view.unfocused), ("on another slice", view.elsewhere))
+    return "; ".join(f"{why}: {runs(numbers)}" for why, numbers in told if numbers)
 
 
 def _free_spot(wanted_pt: tuple[float, float], taken: list[tuple[float, float]]) -> tuple[float, float]:

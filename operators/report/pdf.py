@@ -9,7 +9,7 @@ from reportlab.platypus import BaseDocTemplate, Flowable, Frame, KeepTogether, P
 
 from models.shared.codes import code
 from operators.domain.drafts import DocumentKind
-from operators.domain.messages import ChangeState, EntityFinding, Image, Presence, Study
+from operators.domain.messages import ChangeState, EntityFinding, Image, Presence, ReadScope, Study
 from operators.report.config import PageSize
 from operators.report.content import FindingGroup, NarrativeSentence, ReportContent, dated
 from operators.report.envelope import Envelope
@@ -46,9 +46,22 @@ _STATE_WORDS = {
     ChangeState.ABSENT: "ABSENT",
 }
 _FIGURE_SHARE = 0.40
-_LIMITS = (
+_CALIBRATED = "Numbers in brackets are the model's calibrated probability that the finding is present."
+_UNMEASURED = (
+    "Nobody has measured what this model says on patients held out from its training. It states no finding here; what "
+    "it finds similar in other patients is shown on the node's page alone."
+)
+_OF_AN_IMAGE = (
     "A model answered, for each finding of a fixed list, how probable it is that the finding can be seen on one "
-    "image of each study; it read no other image, no report and no clinical information. An outline is where the "
+    "image of each study; it read no other image, no report and no clinical information."
+)
+_OF_A_SERIES = (
+    "A model answered, for each finding of a fixed list, how probable it is that the finding can be seen in one "
+    "series of each study, read as a volume; it read no other series, no report and no clinical information. What it "
+    "points to has no depth: the slice shown stands for the whole volume."
+)
+_LIMITS = (
+    "An outline is where the "
     "model looked for its answer, not the border of a lesion, and it measures nothing; an answer drawn from all over "
     "the image has no one place and no outline. A change is stated only when "
     "exchanging the two images turns the answer round; what does not, or is not clear enough, is undetermined. A "
@@ -105,7 +118,10 @@ def _story(content: ReportContent, envelope: Envelope, room_pt: float, height_pt
     yield Spacer(0, 5)
     yield _figure(content, room_pt, height_pt * _FIGURE_SHARE)
     yield Spacer(0, 7)
-    yield _findings_table(content, room_pt)
+    if content.groups:
+        yield _findings_table(content, room_pt)
+    else:
+        yield Paragraph(markup(_UNMEASURED, bold=True), style(9, bold=True))
     yield Spacer(0, 6)
     yield from _not_seen(content)
     yield KeepTogether([*_fine_print(content, envelope)])
@@ -183,15 +199,20 @@ def _sentence(sentence: NarrativeSentence) -> str:
 def _figure(content: ReportContent, room_pt: float, most_pt: float) -> Views:
     comparison = content.comparison
     current = comparison.current_image
-    views = [view_of(current, _caption("Current", comparison.current, current), current_outlines(content))]
+    scope, earlier = comparison.current_scope, comparison.prior_scope
+    caption = _caption("Current", comparison.current, current, scope)
+    views = [view_of(current, caption, current_outlines(content), scope.frame_number)]
     if comparison.prior is not None and comparison.prior_image is not None:
         prior = comparison.prior_image
-        views.append(view_of(prior, _caption("Prior", comparison.prior, prior), prior_outlines(content)))
+        caption = _caption("Prior", comparison.prior, prior, earlier)
+        views.append(view_of(prior, caption, prior_outlines(content), earlier.frame_number))
     return Views(views, width_pt=room_pt, most_pt=most_pt)
 
 
-def _caption(which: str, study: Study, image: Image) -> str:
-    facts = [which, _when(study), image.header.modality, image.header.view_position]
+def _caption(which: str, study: Study, image: Image, scope: ReadScope) -> str:
+    frame = f"frame {scope.frame_number} of {image.header.frames}" if image.header.frames > 1 else ""
+    slices = f"one of {scope.slices} slices" if scope.slices else ""
+    facts = [which, _when(study), image.header.modality, image.header.view_position, frame, slices]
     return "   ".join(fact for fact in facts if fact)
 
 
@@ -265,7 +286,7 @@ def _fine_print(content: ReportContent, envelope: Envelope) -> Iterator[Flowable
     bundle, node = content.comparison.bundle, envelope.node
     where = f" at {node.institution}" if node.institution else ""
     lines = (
-        f"Numbers in brackets are the model's calibrated probability that the finding is present. {_LIMITS}",
+        _how_to_read(content),
         f"Images are reduced copies for orientation, not for diagnosis; where outlines would hide one another, only "
         f"some are drawn, and the structured report holds them all. Model {bundle.name} {bundle.version}, SHA-256 "
         f"{bundle.sha256[:16]}…; node {node.ae_title}{where}, software {node.software_version}. Structured report "
@@ -273,6 +294,11 @@ def _fine_print(content: ReportContent, envelope: Envelope) -> Iterator[Flowable
     )
     for line in lines:
         yield Paragraph(markup(line), style(7, colour=FAINT, space_after_pt=2.5))
+
+
+def _how_to_read(content: ReportContent) -> str:
+    what = _OF_A_SERIES if content.comparison.current_scope.slices else _OF_AN_IMAGE
+    return f"{_CALIBRATED} {what} {_LIMITS}" if content.groups else what
 
 
 def _small(text: str) -> Paragraph:

@@ -1,5 +1,6 @@
 """The retrieve stage: an encoded case enters, is kept in the index, and leaves with the similar cases of others."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from operators.domain.ids import StudyUid
@@ -47,7 +48,12 @@ class RetrieveStage:
             limit=self._config.cases_per_entity,
         )
         found = self._index.nearest(case.bundle, question)
-        return tuple(similar for entity in question.embeddings for similar in similar_cases(found.get(entity, ())))
+        measured = {reading.entity.index for reading in case.current.readings if reading.entity.is_measured}
+        return tuple(
+            similar if entity in measured else replace(similar, presence_prob=None)
+            for entity in question.embeddings
+            for similar in similar_cases(found.get(entity, ()))
+        )
 
 
 def _study_uids(case: EncodedCase) -> tuple[StudyUid, ...]:

@@ -13,7 +13,7 @@ from operators.domain.ids import InstanceUid, SeriesUid
 from operators.domain.messages import Comparison, PriorOutcome
 from operators.report.config import CompanionForm, ReportConfig
 from operators.report.predecessor import SrReference
-from tests.support.comparisons import comparison, comparison_without_prior, entity, told
+from tests.support.comparisons import comparison, comparison_without_prior, entity, told, unmeasured
 from tests.support.drafts import draft_of, read
 from tests.support.judges import dcentvfy, dciodvfy, dsrdump, pdftotext, pixelmed_sr
 from tests.support.peers import require
@@ -58,7 +58,11 @@ def bare_header(folder: Path) -> Comparison:
     )
 
 
-CASES = (follow_up, first_study, archive_silent, nothing_seen, bare_header)
+def nothing_measured(folder: Path) -> Comparison:
+    return unmeasured(comparison(folder))
+
+
+CASES = (follow_up, first_study, archive_silent, nothing_seen, nothing_measured, bare_header)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def test_dicom3tools_and_dsrdump_find_no_error(case: Case, tmp_path: Path) -> No
     assert "Imaging Measurement Report" in dsrdump(paths[DocumentKind.SR])
 
 
-@pytest.mark.parametrize("make", [follow_up, first_study, nothing_seen])
+@pytest.mark.parametrize("make", [follow_up, first_study, nothing_seen, nothing_measured])
 def test_pixelmed_finds_no_error(make: Callable[[Path], Comparison], tmp_path: Path) -> None:
     assert pixelmed_sr(write(draft_of(make(tmp_path)), tmp_path)[DocumentKind.SR]) == []
 
@@ -198,12 +202,26 @@ def test_every_group_has_a_region_on_an_image_of_the_evidence(case: Case) -> Non
         assert 0 <= min(rows) < max(rows) <= (header.rows or 0)
 
 
+def test_draft_of_a_model_that_nobody_measured_holds_no_finding_and_no_number(tmp_path: Path) -> None:
+    of = nothing_measured(tmp_path)
+    draft = draft_of(of)
+    (group,) = measurement_groups(read(draft))
+    assert not [item for item in group.ContentSequence if item.ValueType == "NUM"]
+    assert code_of(child(group, "121052").ConceptCodeSequence) == "373068000"
+    pdf = tmp_path / "companion.pdf"
+    pdf.write_bytes(draft.preview_pdf)
+    text = dsrdump(write(draft, tmp_path)[DocumentKind.SR]) + pdftotext(pdf)
+    assert not [finding for finding in of.findings if finding.entity.name in text]
+    assert "never measured" in " ".join(text.split())
+
+
 def test_sentences_on_findings_rest_on_groups_of_the_document(case: Case) -> None:
     tracked = {child(group, "112040").UID for group in measurement_groups(case.ds)}
     narrative = child(case.ds, "111412")
-    told_of = [sentence for sentence in case.of.sentences if sentence.entity_indices]
-    assert [item.TextValue for item in narrative.ContentSequence] == [sentence.text for sentence in told_of]
-    for item, sentence in zip(narrative.ContentSequence, told_of, strict=True):
+    measured = {finding.entity.index for finding in case.of.findings if finding.is_measured}
+    told_of = [sentence for sentence in case.of.sentences if measured & set(sentence.entity_indices)]
+    assert [item.TextValue for item in narrative.get("ContentSequence", [])] == [sentence.text for sentence in told_of]
+    for item, sentence in zip(narrative.get("ContentSequence", []), told_of, strict=True):
         assert len(item.ContentSequence) == len(sentence.entity_indices)
         assert {one.UID for one in item.ContentSequence if one.ValueType == "UIDREF"} <= tracked
     assert all(sentence.text in narrative.TextValue for sentence in case.of.sentences)

@@ -195,7 +195,11 @@ def told(of: Comparison) -> Comparison:
     prior = (of.prior, of.prior_image) if of.prior and of.prior_image else None
     circumstances = Circumstances(
         scope=ReadScope(),
-        current=(of.current, of.current_image), prior=prior, search=of.search, unreadable=(), cautions=of.cautions
+        current=(of.current, of.current_image),
+        prior=prior,
+        search=of.search,
+        unreadable=(),
+        cautions=of.cautions,
     )
     return replace(of, sentences=write_sentences(circumstances, of.findings))
 
@@ -203,6 +207,26 @@ def told(of: Comparison) -> Comparison:
 def compared_case(of: Comparison, similar: tuple[SimilarCase, ...] = ()) -> ComparedCase:
     """Case that the report stage takes."""
     return ComparedCase(comparison=of, similar=similar)
+
+
+def unmeasured(of: Comparison) -> Comparison:
+    """Return what an imported model would make of the same images: its answers were never measured on anybody."""
+    findings = tuple(
+        replace(
+            each,
+            entity=replace(each.entity, present_from=None, absent_below=None),
+            current=Presence.UNDETERMINED,
+            prior=Presence.UNDETERMINED if each.prior else None,
+            current_prob=None,
+            prior_prob=None,
+            state=ChangeState.UNDETERMINED,
+            state_swapped=ChangeState.UNDETERMINED,
+            confidence=0.0,
+            rule="not-measured",
+        )
+        for each in of.findings
+    )
+    return told(replace(of, findings=findings))
 
 
 def _follow_up(attributes: dict[str, Any]) -> dict[str, Any]:

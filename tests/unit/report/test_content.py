@@ -8,7 +8,7 @@ from operators.domain.messages import ChangeState, Comparison, PriorOutcome, Sen
 from operators.domain.reasons import ReasonCode
 from operators.report.content import FindingGroup, ReportContent, dated, report_content
 from operators.report.identity import DraftIdentity
-from tests.support.comparisons import comparison, comparison_without_prior, entity, finding, told
+from tests.support.comparisons import comparison, comparison_without_prior, entity, finding, told, unmeasured
 from tests.support.drafts import NODE
 
 
@@ -30,6 +30,26 @@ def test_what_was_seen_on_neither_image_gets_no_group(tmp_path: Path) -> None:
     grouped = {group.finding.entity.index for group in content.groups}
     assert grouped == {entity(name).index for name in ("consolidation", "effusion", "ground_glass", "atelectasis")}
     assert {f.entity.index for f in content.silent} == {entity("pneumothorax").index, entity("lymph_nodes").index}
+
+
+def test_what_nobody_measured_gets_no_group_beside_what_was(tmp_path: Path) -> None:
+    of = comparison(tmp_path)
+    first, *others = unmeasured(of).findings
+    content = content_of(told(replace(of, findings=(first, *of.findings[1:]))))
+    assert first.entity.index not in {group.finding.entity.index for group in content.groups}
+    assert first.entity.index not in {finding.entity.index for finding in content.silent}
+    assert content.unassessed is None
+    assert others
+
+
+def test_draft_without_a_measured_entity_speaks_of_the_whole_image(tmp_path: Path) -> None:
+    of = unmeasured(comparison(tmp_path))
+    content = content_of(of)
+    assert (content.groups, content.silent) == ((), ())
+    assert content.unassessed is not None
+    header = of.current_image.header
+    assert content.unassessed.region.instance_uid == header.instance_uid
+    assert (content.unassessed.region.right_px, content.unassessed.region.bottom_px) == (header.columns, header.rows)
 
 
 def test_sentence_on_absences_rests_on_the_silent_findings(tmp_path: Path) -> None:
