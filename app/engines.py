@@ -81,8 +81,9 @@ def selected_bundle(settings: Settings) -> Bundle:
     """Open and verify the bundle that the settings name. Raises ConfigError(BUNDLE_UNUSABLE)."""
     try:
         return open_bundle(bundle_folder(settings.encode.bundle, settings.node.state_dir))
-    except BundleError as exc:
-        raise ConfigError(f"encode.bundle {settings.encode.bundle}: {exc}", ReasonCode.BUNDLE_UNUSABLE) from exc
+    except (BundleError, ConfigError) as exc:
+        sentence = f"encode.bundle {settings.encode.bundle}: {exc}"
+        raise ConfigError(sentence, ReasonCode.BUNDLE_UNUSABLE) from exc
 
 
 def compare_engines(
