@@ -194,22 +194,21 @@ def _read_header(path: Path) -> Iterator[tuple[str, StoredTensor]]:
     except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as exc:
         raise CheckpointError("not-safetensors", [path.name]) from exc
     for key, dtype, shape, offsets in rows:
-        yield key, _tensor(path, key, dtype, shape, start=8 + length + _span(path, size - 8 - length, offsets))
+        if dtype not in _STORED:
+            raise CheckpointError("unsupported-type", [key])
+        yield key, _tensor(path, dtype, shape, offsets, span=(8 + length, size))
 
 
-def _span(path: Path, available: int, offsets: Any) -> int:
+def _tensor(path: Path, dtype: str, shape: Any, offsets: Any, *, span: tuple[int, int]) -> StoredTensor:
+    """One row of the header; `span` is where the file's data begin and end."""
+    first, size = span
     try:
         begin, end = (int(offset) for offset in offsets)
+        tensor = StoredTensor(path=path, dtype=dtype, shape=tuple(int(side) for side in shape), start=first + begin)
     except (TypeError, ValueError) as exc:
         raise CheckpointError("not-safetensors", [path.name]) from exc
-    if begin < 0 or end < begin:
+    if begin < 0 or min(tensor.shape, default=0) < 0 or end - begin != tensor.byte_count:
         raise CheckpointError("not-safetensors", [path.name])
-    if end > available:
+    if first + end > size:
         raise CheckpointError("truncated-file", [path.name])
-    return begin
-
-
-def _tensor(path: Path, key: str, dtype: str, shape: Any, *, start: int) -> StoredTensor:
-    if dtype not in _STORED:
-        raise CheckpointError("unsupported-type", [key])
-    return StoredTensor(path=path, dtype=dtype, shape=tuple(int(side) for side in shape), start=start)
+    return tensor

@@ -1,6 +1,7 @@
 """The vision language model of the parity fixtures, written as a published folder: shards, index, configuration.
 
-`python -m tests.support.vlm_folder` (in an environment with torch) makes the bundle in tests/fixtures/vlm anew.
+`python -m tests.support.vlm_folder [TARGET WEIGHTS TOWERS]` (with the training requirements) converts it, with that many
+of its vision graphs; without a target it makes the bundle in tests/fixtures/vlm anew.
 """
 
 from __future__ import annotations
@@ -117,11 +118,14 @@ def _tokenizer_papers() -> dict[str, Any]:
 
 def main() -> int:
     """Convert the fixtures' model to the bundle that the tests without torch open."""
-    from models.vlm.nets.convert import VlmImport, convert_vlm  # noqa: PLC0415  (needs torch)
+    from models.vlm.nets.convert import TOWERS, VlmImport, convert_vlm  # noqa: PLC0415  (needs torch)
+    from models.vlm.nets.weights import WeightType  # noqa: PLC0415
 
+    target, weights, towers = sys.argv[1:] or (str(BUNDLE), "stored", str(len(TOWERS)))
+    wanted = VlmImport(name="fixture-vlm", weights=WeightType(weights), towers=TOWERS[: int(towers)])
     with tempfile.TemporaryDirectory() as scratch:
         source = write_published(Path(scratch) / "published")
-        report = convert_vlm(source, BUNDLE, wanted=VlmImport(name="fixture-vlm"))
+        report = convert_vlm(source, Path(target), wanted=wanted)
     print(report.bundle_sha256)
     return 0
 
