@@ -90,6 +90,14 @@ def mean_relevance_at(scores: Matrix, relevance: Matrix, cutoffs: Sequence[int])
     return np.array(reached), np.array(bound)
 
 
+def diagonal_recall_at(scores: Matrix, cutoffs: Sequence[int]) -> FloatVector:
+    """Share of queries (row i) whose own item (column i) is among the best k: the hard recall of image to text."""
+    own = np.diagonal(scores)[:, None]
+    earlier = np.tri(len(scores), k=-1, dtype=bool)  # of equal scores the earlier column ranks first
+    rank = (scores > own).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
+    return np.array([(rank < k).mean() for k in cutoffs])
+
+
 def _ranked_relevance(scores: Matrix, relevance: Matrix, *, skip_self: bool) -> NDArray[np.float64]:
     if skip_self:
         count = len(scores)

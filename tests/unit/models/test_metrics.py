@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.shared.metrics import auroc, bootstrap_by_patient, mean_relevance_at, ndcg_at, recall_at
+from models.shared.metrics import (
+    auroc,
+    bootstrap_by_patient,
+    diagonal_recall_at,
+    mean_relevance_at,
+    ndcg_at,
+    recall_at,
+)
 
 REFERENCE = Path(__file__).parents[2] / "fixtures" / "medreco_parity" / "metrics.npz"
 
@@ -30,6 +37,16 @@ def test_mean_relevance_agrees_with_reference(reference: dict[str, np.ndarray]) 
     reached, bound = mean_relevance_at(reference["scores"], reference["relevance"], cutoffs)
     np.testing.assert_allclose(reached, reference["mean_relevance"], atol=1e-6)
     np.testing.assert_allclose(bound, reference["mean_relevance_upper"], atol=1e-6)
+
+
+def test_hard_recall_counts_the_rank_of_the_own_item() -> None:
+    scores = np.array([[0.9, 0.1, 0.2], [0.9, 0.1, 0.2], [0.5, 0.1, 0.5]])  # own items rank first, last, second
+    np.testing.assert_allclose(diagonal_recall_at(scores, [1, 2, 3]), [1 / 3, 2 / 3, 1])
+
+
+def test_hard_recall_agrees_with_reference(reference: dict[str, np.ndarray]) -> None:
+    recall = diagonal_recall_at(reference["scores"], reference["k"].tolist())
+    np.testing.assert_allclose(recall, reference["hard_recall_argmax"], atol=1e-6)
 
 
 def test_recall_is_minus_one_where_no_query_has_a_relevant_item() -> None:

@@ -1,0 +1,41 @@
+"""The fixtures of MedReCo-VLM enter; checks of what its own comparison finds leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from models.encoder.parity.checks import Arrays, Check, Checker, MalformedError
+from models.vlm.nets.parity import CHECKPOINT, CONFIG, VlmParity, vlm_checks
+
+VLM_FILES: Final = frozenset({CHECKPOINT, CONFIG, "vlm_published_layout_keys.json"})
+_INPUTS: Final = frozenset({"input_ids", "attention_mask", "pixel_values", "image_grid_thw"})
+_EVIDENCE: Final = frozenset({"greedy_tokens", "greedy_tokens_rep_penalty_1_05"})
+"""What the reference gets wrong for padded rows is in the files as evidence, beside the right tokens."""
+
+_RIGHT_TOKENS: Final = "greedy_tokens_each_prompt_alone"
+
+
+def vlm_checkers(folder: Path) -> tuple[Checker, ...]:
+    """Checker of the files of MedReCo-VLM; its checkpoint is opened when the first of them is compared."""
+    return (Checker("vlm_", _VlmFolder(folder).check, _INPUTS),)
+
+
+class _VlmFolder:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def check(self, name: str, arrays: Arrays, path: str) -> Iterator[Check]:
+        """Compare one file. Raises MalformedError without a checkpoint, CheckpointError for one that is refused."""
+        also = tuple(_EVIDENCE & arrays.keys()) if _RIGHT_TOKENS in arrays else ()
+        for label, error, tolerance in self._parity.check(name, arrays, path):
+            yield Check(label, error, tolerance, also)
+
+    @cached_property
+    def _parity(self) -> VlmParity:
+        for file in (CHECKPOINT, CONFIG):
+            if not (self._folder / file).is_file():
+                raise MalformedError(f"{file} is missing in the folder")
+        return vlm_checks(self._folder)
