@@ -1,16 +1,18 @@
 """The vision language model of the parity fixtures, written as a published folder: shards, index, configuration.
 
-`python -m tests.support.vlm_folder [TARGET WEIGHTS TOWERS]` (with the training requirements) converts it, with that many
-of its vision graphs; without a target it makes the bundle in tests/fixtures/vlm anew.
+`python -m tests.support.vlm_folder [TARGET WEIGHTS TOWERS]` converts it, with that many of its vision graphs; without
+arguments it makes the bundle in tests/fixtures/vlm anew. Needs the training requirements.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +121,18 @@ def _tokenizer_papers() -> dict[str, Any]:
 def main() -> int:
     """Convert the fixtures' model to the bundle that the tests without torch open."""
     from models.vlm.nets.convert import TOWERS, VlmImport, convert_vlm  # noqa: PLC0415  (needs torch)
+    from models.vlm.nets.verify import verify_vlm  # noqa: PLC0415
     from models.vlm.nets.weights import WeightType  # noqa: PLC0415
 
+    if not sys.argv[1:]:
+        shutil.rmtree(BUNDLE, ignore_errors=True)
     target, weights, towers = sys.argv[1:] or (str(BUNDLE), "stored", str(len(TOWERS)))
     wanted = VlmImport(name="fixture-vlm", weights=WeightType(weights), towers=TOWERS[: int(towers)])
     with tempfile.TemporaryDirectory() as scratch:
         source = write_published(Path(scratch) / "published")
         report = convert_vlm(source, Path(target), wanted=wanted)
-    print(report.bundle_sha256)
+        difference = verify_vlm(source, Path(target))
+    print(json.dumps({"bundle_sha256": report.bundle_sha256, **asdict(difference)}))
     return 0
 
 

@@ -82,8 +82,10 @@ def convert_vlm(
 
     `progress` gets the step ("vision", "decoder", "files"), and what is done of how much. Raises CheckpointError, its
     codes those of models.vlm.checkpoint and models.vlm.sizes and missing-file; nothing is written before all is read
-    and checked.
+    and checked. Raises FileExistsError where `target` holds something.
     """
+    if target.exists() and any(target.iterdir()):
+        raise FileExistsError("the bundle's folder is not empty")
     wanted = wanted or VlmImport()
     checkpoint = open_checkpoint(source)
     config = read_config(source)

@@ -111,7 +111,7 @@ class TextStack(nn.Module):
         `embeds` (b, s, d), `attention_mask` (b, p + s) of 0 and 1, `position_ids` (3, b, s), `past` keys and values
         (b, kv, p, w) per layer. Returns the normed states (b, s, d) and the cache, now p + s long.
         """
-        rotation = self._rotation(position_ids)
+        rotation = self.rotation(position_ids)
         mask = causal_mask(attention_mask, embeds.shape[1])
         presents: KvCache = []
         tokens = embeds
@@ -120,7 +120,8 @@ class TextStack(nn.Module):
             presents.append(present)
         return self.norm(tokens), presents
 
-    def _rotation(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def rotation(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine (b, 1, s, w/2) of positions (3, b, s)."""
         width = self.sizes.head_width
         frequencies = 1.0 / self.sizes.rope_theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
         rows = torch.tensor(self.sizes.frequency_rows)

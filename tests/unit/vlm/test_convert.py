@@ -30,6 +30,9 @@ def test_a_folder_of_shards_converts_to_the_bundle_that_the_tests_open(tmp_path:
     assert done.returncode == 0, done.stderr
     for name in ("models/decoder.onnx", "models/decoder.onnx.data", "models/embed_tokens.bin"):
         assert (tmp_path / name).read_bytes() == (BUNDLE / name).read_bytes()
+    difference = json.loads(done.stdout)
+    assert 0 < difference["vision"] <= 2e-5
+    assert 0 < difference["decoder"] <= 2e-5
     graph = (tmp_path / "models" / "vision-2d.onnx").read_bytes()
     assert b"site-packages" not in graph  # the exporter's stack traces
     assert str(Path(__file__).parents[3]).encode() not in graph
@@ -38,6 +41,9 @@ def test_a_folder_of_shards_converts_to_the_bundle_that_the_tests_open(tmp_path:
 def test_rounded_weights_are_smaller_and_still_answer(tmp_path: Path) -> None:
     done = run_training_module("tests.support.vlm_folder", str(tmp_path), "int8", "0")
     assert done.returncode == 0, done.stderr
+    difference = json.loads(done.stdout)
+    assert difference["is_rounded"]
+    assert 2e-5 < difference["decoder"] < 0.1
     data = "models/decoder.onnx.data"
     assert (tmp_path / data).stat().st_size < 0.6 * (BUNDLE / data).stat().st_size
     assert json.loads((tmp_path / METADATA_FILE).read_text())["interval"]["matrix_dtype"] == "int8"
