@@ -104,4 +104,15 @@ def _export(
             external_data=weights > EXTERNAL_ABOVE_BYTES,
             dynamo=True,
         )
+    _forget_origin(path)
     onnx.checker.check_model(path)
+
+
+def _forget_origin(path: Path) -> None:
+    """Strip the source lines and folders of the exporting machine, which the exporter writes beside every node."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    for described in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        described.ClearField("metadata_props")
+        described.ClearField("doc_string")
+    onnx.save(model, path)

@@ -1,10 +1,14 @@
 """The graphs that serving runs, without torch: agreement with the reference, entities side by side, places as masks."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+
+from models.encoder.selection import rerank_side, select_tokens
+from tests.support.training import REPOSITORY, run_training_module
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "medreco_parity"
 OUTPUTS = ["embeddings", "latents", "attention", "logits"]
@@ -41,6 +45,12 @@ def _read(
     weight = np.zeros(tokens.shape[:2], dtype=np.float32) if log_weight is None else log_weight
     inputs = {"tokens": tokens, "entity_rows": np.array(rows, dtype=np.int64), "token_log_weight": weight}
     return dict(zip(OUTPUTS, fusion.run(OUTPUTS, inputs), strict=True))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> dict[str, np.ndarray]:
+    with np.load(FIXTURES / "rerank_cxr.npz") as arrays:
+        return dict(arrays)
 
 
 def _close(got: np.ndarray, reference: np.ndarray) -> bool:
@@ -100,3 +110,46 @@ def test_an_even_weight_on_all_tokens_changes_nothing(
     tokens = _tokens(encoder, films)
     even = _read(fusion, tokens, [12], np.full(tokens.shape[:2], -2.5, dtype=np.float32))
     np.testing.assert_allclose(even["embeddings"], _read(fusion, tokens, [12])["embeddings"], atol=1e-6)
+
+
+def test_tokens_of_volumes_agree_with_reference() -> None:
+    with np.load(FIXTURES / "conditional_ct.npz") as arrays:
+        volumes, tokens = arrays["video"][:, 0, 0].astype(np.float32), arrays["image_tokens"]
+    encoder = _session("exported_ct_encoder.onnx")
+    assert _close(encoder.run(["tokens"], {"images": volumes})[0], tokens)
+    assert _close(encoder.run(["tokens"], {"images": volumes[1:]})[0], tokens[1:])  # alone as in a batch
+
+
+def test_pairs_agree_with_reference_in_both_orders(
+    encoder: onnxruntime.InferenceSession, fusion: onnxruntime.InferenceSession, pairs: dict[str, np.ndarray]
+) -> None:
+    tokens = _tokens(encoder, pairs)
+    readings = _read(fusion, tokens, pairs["condition_index"][:1].tolist())
+    selected = select_tokens(tokens, readings["attention"], int(pairs["top_k"]))
+    sides = rerank_side(readings["latents"], selected)[:, 0]
+    query, candidates = np.repeat(sides[:1], len(sides) - 1, axis=0), sides[1:]
+    rerank = _session("exported_cxr_rerank.onnx")
+    assert _close(rerank.run(["logits"], {"query": query, "candidate": candidates})[0], pairs["rerank_logits"])
+    swapped = rerank.run(["logits"], {"query": candidates, "candidate": query})[0]
+    assert _close(swapped, pairs["rerank_logits_swapped"])
+    one = rerank.run(["logits"], {"query": query[:1], "candidate": candidates[:1]})[0]
+    assert _close(one, pairs["rerank_logits"][:1])
+
+
+def test_weights_outside_a_graph_are_found_after_the_folder_was_moved(
+    pairs: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    written, moved = tmp_path / "written", tmp_path / "moved"
+    written.mkdir()
+    done = run_training_module("tests.support.exported_graphs", str(written), "--outside")
+    assert done.returncode == 0, done.stderr
+    shutil.move(written, moved)
+    assert {path.name for path in moved.iterdir()} == {"exported_cxr_rerank.onnx", "exported_cxr_rerank.onnx.data"}
+    assert str(REPOSITORY).encode() not in (moved / "exported_cxr_rerank.onnx").read_bytes()
+    side = np.random.default_rng(0).standard_normal((2, int(pairs["top_k"]) + 1, 64)).astype(np.float32)
+    outside, inside = (
+        onnxruntime.InferenceSession(folder / "exported_cxr_rerank.onnx", providers=["CPUExecutionProvider"])
+        for folder in (moved, FIXTURES)
+    )
+    inputs = {"query": side, "candidate": side[::-1].copy()}
+    np.testing.assert_allclose(outside.run(None, inputs)[0], inside.run(None, inputs)[0], atol=1e-6)
