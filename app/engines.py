@@ -17,6 +17,7 @@ from pathlib import Path
 
 from app.bundles import bundle_folder
 from app.settings import SOFTWARE_VERSION, Settings
+from models.encoder.batching import BatchingModel
 from models.encoder.bundle import Bundle, open_bundle
 from models.encoder.engine import EncoderModel, EngineError
 from models.encoder.engines import REFERENCE, open_runtime
@@ -70,7 +71,8 @@ def model_of(settings: Settings) -> EncoderModel:
             raise ConfigError(sentence, ReasonCode.ENGINE_DISAGREES)
         logger.error("engine.refused", extra={"engine": runtime.name, "serving": REFERENCE})
         runtime = _reference(settings)
-    model = BundleModel(bundle, runtime)
+    batch_images, wait_s = settings.encode.batch_images, settings.encode.batch_wait_ms / 1000
+    model = BatchingModel(BundleModel(bundle, runtime), batch_images=batch_images, wait_s=wait_s)
     families = [family.modality for family in model.info.families]
     opened = {"bundle": model.info.bundle_id, "families": families, "engine": runtime.name}
     logger.info("bundle.opened", extra=opened)

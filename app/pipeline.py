@@ -80,7 +80,7 @@ class Settle(Operator):  # type: ignore[misc] # holoscan ships no types
 
 
 class WorkApplication(Application):  # type: ignore[misc] # holoscan ships no types
-    """The graph of the work role."""
+    """The graph of the work role; `studies` of them may be encoded side by side."""
 
     def __init__(
         self,
@@ -89,7 +89,9 @@ class WorkApplication(Application):  # type: ignore[misc] # holoscan ships no ty
         stages: WorkStages,
         settle: Callable[[Item | Stopped, Item | Stopped], None],
         worker_threads: int,
+        studies: int,
     ) -> None:
+        self._studies = studies
         self._jobs = jobs
         self._stages = stages
         self._settle = settle
@@ -100,8 +102,8 @@ class WorkApplication(Application):  # type: ignore[misc] # holoscan ships no ty
         """Draw the graph."""
         jobs = JobSource(self, name="jobs", inbox=self._jobs)
         priors = PriorsOperator(self, name="priors", run=self._stages.priors)
-        encode = EncodeOperator(self, name="encode", run=self._stages.encode)
-        retrieve = RetrieveOperator(self, name="retrieve", run=self._stages.retrieve)
+        encode = EncodeOperator(self, name="encode", run=self._stages.encode, waiting=self._studies)
+        retrieve = RetrieveOperator(self, name="retrieve", run=self._stages.retrieve, waiting=self._studies)
         compare = CompareOperator(self, name="compare", run=self._stages.compare)
         report = ReportOperator(self, name="report", run=self._stages.report)
         deliver = DeliverOperator(self, name="deliver", run=self._stages.deliver)

@@ -50,7 +50,11 @@ def serve(settings: Settings) -> None:
             concurrency=settings.work.concurrency,
         )
         graph = WorkApplication(
-            jobs=desk.inbox, stages=stages, settle=desk.settle, worker_threads=settings.work.worker_threads
+            jobs=desk.inbox,
+            stages=stages,
+            settle=desk.settle,
+            worker_threads=settings.work.worker_threads,
+            studies=settings.work.concurrency,
         )
 
         def stop() -> None:

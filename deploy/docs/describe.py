@@ -27,7 +27,7 @@ SET_BY_THE_NODE = frozenset(
 
 _MACHINE_DEFAULTS = {
     "node.state_dir": "`/var/lib/interval` for root, else `~/.local/share/interval`",
-    "priors.rules": "one rule, `chest film`",
+    "priors.rules": "`chest film`, `chest CT`, `brain MR`, and ultrasound of breast, thyroid and abdomen",
 }
 
 _UNITS = {

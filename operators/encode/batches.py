@@ -13,7 +13,7 @@ class TokenMaker:
     """Encodes inputs of one family in batches of `batch_images`, volumes one by one. Raises EngineError."""
 
     def __init__(self, encoder: Encoder, batch_images: int) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self._most = batch_images if encoder.info.input_depth == 1 else 1
         self._waiting: list[FloatArray] = []
         self._tokens: list[FloatArray] = []
@@ -31,5 +31,5 @@ class TokenMaker:
 
     def _encode(self) -> None:
         if self._waiting:
-            self._tokens.append(self._encoder.encode(np.stack(self._waiting)))
+            self._tokens.append(self.encoder.encode(np.stack(self._waiting)))
             self._waiting.clear()

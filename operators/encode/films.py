@@ -6,7 +6,7 @@ from models.encoder.engine import FamilyInfo
 from operators.domain.messages import Study
 from operators.domain.radiograph import projection_of
 from operators.encode.planes import read_plane
-from operators.encode.reading import Candidate, Choice, ReadInput
+from operators.encode.reading import Candidate, Choice, Shown
 from operators.encode.views import choose_views
 
 _FRAME_NUMBER = 1
@@ -19,7 +19,7 @@ class FilmReader:
         self._family = family
         self._max_frame_px = max_frame_px
 
-    def choose(self, study: Study, like: ReadInput | None) -> Choice:
+    def choose(self, study: Study, like: Shown | None) -> Choice:
         """Sort the study's films. Raises nothing: headers alone are looked at."""
         prefer = projection_of(like.image.header) if like else None
         views = choose_views(study, self._family.dicom_modalities, prefer=prefer)

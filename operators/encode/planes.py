@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from models.encoder.evidence import EvidenceRegion
 from models.shared.pixels import GreyFrame, PixelLimits, model_input, read_file_frame, to_image_points
 from operators.domain.messages import Image, ReadScope, Region
-from operators.encode.reading import ReadInput, file_errors
+from operators.encode.reading import ReadInput, Shown, file_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,9 +43,6 @@ def read_plane(image: Image, frame_number: int, side_px: int, max_frame_px: int)
     """
     with file_errors():
         frame = read_file_frame(image.path, frame_number - 1, limits=PixelLimits(max_frame_px=max_frame_px))
-    return ReadInput(
-        image=image,
-        scope=ReadScope(frame_number=frame_number),
-        model_input=model_input(frame, side_px),
-        place=FramePlace(image=image, frame=frame, frame_number=frame_number),
-    )
+    place = FramePlace(image=image, frame=frame, frame_number=frame_number)
+    shown = Shown(image=image, scope=ReadScope(frame_number=frame_number), place=place)
+    return ReadInput(shown=shown, model_input=model_input(frame, side_px))

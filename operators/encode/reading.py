@@ -44,16 +44,23 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReadInput:
-    """The model's input, float32 of the family's input shape, and what stands for it on paper.
+class Shown:
+    """What stands for the model's input on paper, without its pixels.
 
     `image` is what is shown and referred to: the image that was read or, of a volume, one of its slices.
     """
 
     image: Image
     scope: ReadScope
-    model_input: NDArray[np.float32]
     place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadInput:
+    """The model's input, float32 of the family's input shape: of a CT more than 200 MB, so it is not held for long."""
+
+    shown: Shown
+    model_input: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +86,7 @@ class Choice:
 class Reader(Protocol):
     """Chooses what is read of a study, for one family."""
 
-    def choose(self, study: Study, like: ReadInput | None) -> Choice:
+    def choose(self, study: Study, like: Shown | None) -> Choice:
         """Sort the study's images; of a prior, what is most `like` the current study's input comes first.
 
         Raises PermanentError, TransientError.

@@ -5,12 +5,12 @@ study. Priors are read by the same family, and as far as they offer it from the 
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from models.encoder.engine import (
-    Encoder,
     EncoderModel,
     EngineError,
     EngineFailureError,
@@ -27,15 +27,13 @@ from operators.domain.messages import (
     EncodedCase,
     EncodedStudy,
     EntityTerm,
-    Image,
-    ReadScope,
     Study,
 )
 from operators.domain.reasons import ReasonCode
 from operators.encode.batches import TokenMaker
 from operators.encode.config import EncodeConfig
 from operators.encode.films import FilmReader
-from operators.encode.reading import Candidate, Choice, Place, Reader, ReadInput, Skipped
+from operators.encode.reading import Candidate, Choice, Reader, ReadInput, Shown, Skipped
 from operators.encode.readings import entity_terms, readings_of
 from operators.encode.stills import StillReader
 from operators.encode.volumes import VolumeReader
@@ -50,19 +48,21 @@ class OpenedStudy:
     """A study whose input has gone to the encoder: what was read of it, and the images that were not."""
 
     study: Study
-    image: Image
-    scope: ReadScope
-    place: Place
+    shown: Shown
     skipped: Skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFamily:
-    """One family of the bundle with its reader and the terms of its entities."""
+    """One family of the bundle with its reader and the terms of its entities.
+
+    `turn` is held while a volume is read and encoded: two at once would need twice the memory and gain nothing.
+    """
 
     info: FamilyInfo
     reader: Reader
     terms: tuple[EntityTerm, ...]
+    turn: AbstractContextManager[object]
 
     def takes(self, study: Study) -> bool:
         """Whether an image of the study is of a modality that the family takes."""
@@ -79,28 +79,31 @@ class EncodeStage:
     def __init__(self, model: EncoderModel, config: EncodeConfig) -> None:
         self.model = model
         self._config = config
+        volumes = threading.Lock()
         self._families = tuple(
-            ServedFamily(info=family, reader=reader_of(family, config.max_frame_px), terms=entity_terms(family))
+            ServedFamily(
+                info=family,
+                reader=reader_of(family, config.max_frame_px),
+                terms=entity_terms(family),
+                turn=volumes if family.input_depth > 1 else nullcontext(),
+            )
             for family in model.info.families
         )
 
     def __call__(self, case: CaseWithPriors) -> EncodedCase:
         """Encode the case. Raises PermanentError, TransientError."""
-        family, current, skipped = self._open_current(case.current)
-        with engine_errors():
-            encoder = self.model.family(family.info.modality)
-        maker = TokenMaker(encoder, self._config.batch_images)
-        opened = [self._hand_over(case.current, current, skipped, maker)]
+        family, maker, current = self._take_current(case.current)
+        opened = [current]
         unreadable: list[tuple[StudyUid, ReasonCode]] = []
         for prior in case.priors:
             try:
-                read, left = self._open(prior, family, current)
+                opened.append(self._take(prior, family, current.shown, maker))
             except PermanentError as error:
+                if error.code is ReasonCode.BUNDLE_UNUSABLE:
+                    raise
                 unreadable.append((prior.study_uid, error.code))
                 _log_unreadable(prior, error)
-            else:
-                opened.append(self._hand_over(prior, read, left, maker))
-        tokens, readings = self._run_model(encoder, maker, family)
+        tokens, readings = self._run_model(maker, family)
         encoded = tuple(self._encoded(study, family, tokens, readings, row) for row, study in enumerate(opened))
         self._log(case, family, opened, unreadable)
         return EncodedCase(
@@ -122,22 +125,30 @@ class EncodeStage:
             modality=modality,
         )
 
-    def _open_current(self, study: Study) -> tuple[ServedFamily, ReadInput, Skipped]:
+    def _take_current(self, study: Study) -> tuple[ServedFamily, TokenMaker, OpenedStudy]:
         """Read the study with the first family that can. Raises the error of the first that takes its modality."""
         errors: list[PermanentError] = []
         for family in self._families:
             if not family.takes(study):
                 continue
+            with engine_errors():
+                maker = TokenMaker(self.model.family(family.info.modality), self._config.batch_images)
             try:
-                read, skipped = self._open(study, family, None)
+                return family, maker, self._take(study, family, None, maker)
             except PermanentError as error:
                 errors.append(error)
-            else:
-                return family, read, skipped
         nearer = [error for error in errors if error.code is not ReasonCode.MODALITY_NOT_SERVED]
         raise next(iter((*nearer, *errors)), PermanentError(ReasonCode.MODALITY_NOT_SERVED, images=len(study.images)))
 
-    def _open(self, study: Study, family: ServedFamily, like: ReadInput | None) -> tuple[ReadInput, Skipped]:
+    def _take(self, study: Study, family: ServedFamily, like: Shown | None, maker: TokenMaker) -> OpenedStudy:
+        """Read a study and hand its input to the encoder; nothing of the input is held afterwards."""
+        with family.turn:
+            read, skipped = self._open(study, family, like)
+            with engine_errors():
+                maker.add(read.model_input)
+        return OpenedStudy(study=study, shown=read.shown, skipped=skipped)
+
+    def _open(self, study: Study, family: ServedFamily, like: Shown | None) -> tuple[ReadInput, Skipped]:
         """Read the best that can be read of a study. Raises the error of the best candidate when none can."""
         if like is not None and not family.takes(study):
             is_foreign = not any(other.takes(study) for other in self._families)
@@ -155,30 +166,22 @@ class EncodeStage:
                 return read, _skipped(choice, failures, choice.candidates[position + 1 :], family.info)
         raise failures[0]
 
-    def _hand_over(self, study: Study, read: ReadInput, skipped: Skipped, maker: TokenMaker) -> OpenedStudy:
-        """Give the input to the encoder and keep the rest."""
-        with engine_errors():
-            maker.add(read.model_input)
-        return OpenedStudy(study=study, image=read.image, scope=read.scope, place=read.place, skipped=skipped)
-
-    def _run_model(
-        self, encoder: Encoder, maker: TokenMaker, family: ServedFamily
-    ) -> tuple[FloatArray, EntityReadings]:
+    def _run_model(self, maker: TokenMaker, family: ServedFamily) -> tuple[FloatArray, EntityReadings]:
         """Encode what still waits, then read all entities of all studies in one pass."""
         with engine_errors():
             tokens = maker.tokens()
-            return tokens, encoder.read(tokens, [term.index for term in family.terms])
+            return tokens, maker.encoder.read(tokens, [term.index for term in family.terms])
 
     def _encoded(
         self, opened: OpenedStudy, family: ServedFamily, tokens: FloatArray, readings: EntityReadings, row: int
     ) -> EncodedStudy:
         return EncodedStudy(
             study=opened.study,
-            image=opened.image,
+            image=opened.shown.image,
             tokens=tokens[row],
-            readings=readings_of(opened.place, family.terms, readings, row, self._config.evidence_mass_share),
+            readings=readings_of(opened.shown.place, family.terms, readings, row, self._config.evidence_mass_share),
             skipped=opened.skipped,
-            scope=opened.scope,
+            scope=opened.shown.scope,
         )
 
     def _log(
@@ -192,7 +195,7 @@ class EncodeStage:
             "study": pseudonym(case.current.study_uid),
             "family": family.info.modality,
             "inputs": len(opened),
-            "slices": opened[0].scope.slices,
+            "slices": opened[0].shown.scope.slices,
             "entities": len(family.terms),
             "unreadable_priors": len(unreadable),
             "skipped": sorted({reason.value for _, reason in opened[0].skipped}),

@@ -14,27 +14,17 @@ from pydicom.uid import (
 )
 
 from models.encoder.engine import FamilyInfo
+from operators.domain import anatomy
 from operators.domain.messages import Image, InstanceHeader, Study
 from operators.domain.radiograph import words_of
 from operators.domain.reasons import ReasonCode
 from operators.encode.planes import read_plane
-from operators.encode.reading import Candidate, Choice, ReadInput, is_foreign
+from operators.encode.reading import Candidate, Choice, Shown, is_foreign
 
 _SCREENS = frozenset({SecondaryCaptureImageStorage, MultiFrameTrueColorSecondaryCaptureImageStorage})
 _PAGES = frozenset({"REPORT", "WORKSHEET", "DOSE", "CAD", "MEASUREMENT", "MEASUREMENTS", "CALCULATION", "SCREENSHOT"})
 _M_MODE, _SPECTRAL, _COLOUR = 0x0022, 0x000C, 0x0130
-# Beginnings of words, in capitals and without accents: organs of the vocabulary, and others that it does not hold.
-_SERVED = (
-    *("BREAST", "MAMM", "BRUST", "SEIN", "SENO", "MAMA", "AXILL", "ACHSEL", "DUCT"),
-    *("THYR", "SCHILDDR", "TIROID", "STRUMA", "NECK", "HALS"),
-    *("LIVER", "HEPAT", "LEBER", "FOIE", "FEGATO", "HIGADO", "ABDOM", "BAUCH", "SPLEEN", "SPLEN", "MILZ"),
-    *("PANCREA", "PANKREA", "GALLBL", "GALLE", "BILE", "BILIA", "CHOLE", "VEIN", "VENE", "VENOUS"),
-)
-_NOT_SERVED = (
-    *("HEART", "CARDI", "ECHOCARD", "TTE", "TEE", "HERZ", "FETUS", "FETAL", "FOETAL", "OBSTET", "PREGNAN"),
-    *("UTER", "OVAR", "PELVI", "PROSTAT", "BLADDER", "KIDNEY", "RENAL", "NIERE", "TESTI", "SCROT"),
-    *("HIP", "KNEE", "SHOULDER", "ANKLE", "WRIST", "EYE", "ORBIT", "BRAIN", "HEAD", "CRANI", "LUNG", "CHEST"),
-)
+_SERVED = (*anatomy.BREAST, *anatomy.THYROID, *anatomy.UPPER_ABDOMEN, *anatomy.VEINS)
 
 
 class StillReader:
@@ -44,7 +34,7 @@ class StillReader:
         self._family = family
         self._max_frame_px = max_frame_px
 
-    def choose(self, study: Study, like: ReadInput | None) -> Choice:
+    def choose(self, study: Study, like: Shown | None) -> Choice:
         """Sort the study's images. Raises nothing: headers alone are looked at."""
         judged = [(image, self._reason_to_skip(image.header, study)) for image in study.images]
         readable = [image for image, reason in judged if reason is None]
@@ -79,7 +69,7 @@ def _shows_another_organ(header: InstanceHeader, study: Study) -> bool:
         words = words_of(text)
         if any(word.startswith(_SERVED) for word in words):
             return False
-        if any(word.startswith(_NOT_SERVED) for word in words):
+        if any(word.startswith(anatomy.OTHER_ULTRASOUND) for word in words):
             return True
     return False
 

@@ -34,6 +34,7 @@ from models.shared.volumes import (
 )
 from models.shared.volumes.words import Region as BodyPart
 from models.shared.volumes.words import kernel_of, phase_of, region_of, sequence_of
+from operators.domain import anatomy
 from operators.domain.errors import PermanentError
 from operators.domain.ids import InstanceUid
 from operators.domain.messages import Image, InstanceHeader, ReadScope, Region, Study
@@ -44,6 +45,7 @@ from operators.encode.reading import (
     Candidate,
     Choice,
     ReadInput,
+    Shown,
     Skipped,
     file_errors,
     is_foreign,
@@ -88,12 +90,6 @@ _NEAREST_FIRST = (
     ReasonCode.IMAGE_NOT_PRIMARY,
 )
 _WHOLE_PLANE = PlaneBox(x=0.0, y=0.0, width=1.0, height=1.0)
-# Beginnings of words that name head or brain in languages that models.shared.volumes does not know.
-_BRAIN_STEMS = (
-    *("BRAIN", "HEAD", "NEURO", "CEREBR", "CEREBEL", "CRANI", "CRANE", "SKULL", "SCHADEL", "SCHAEDEL", "KOPF", "HIRN"),
-    *("ENCEPH", "ENCEF", "TETE", "TESTA", "CERVEAU", "CERVELLO", "MOZEK", "MOZG", "HLAVA", "GLOWA"),
-    *("ГОЛОВ", "МОЗГ", "ΕΓΚΕΦ", "ΚΕΦΑΛ", "脳", "頭", "颅", "头"),
-)
 
 
 class VolumeReader:
@@ -103,7 +99,7 @@ class VolumeReader:
         self._family = family
         self._limits = PixelLimits(max_frame_px=max_frame_px)
 
-    def choose(self, study: Study, like: ReadInput | None) -> Choice:
+    def choose(self, study: Study, like: Shown | None) -> Choice:
         """Sort the study's series by their headers. Raises TransientError for a file that cannot be read."""
         served = [image for image in study.images if image.header.modality in self._family.dicom_modalities]
         foreign: Skipped = tuple(
@@ -159,12 +155,9 @@ class VolumeReader:
         place = VolumePlace(placement=made.placement)
         shown = place.on_slice(_WHOLE_PLANE)
         of_uid = {image.header.instance_uid: image for image in images}
-        return ReadInput(
-            image=of_uid[InstanceUid(shown.source.instance_uid if shown.source else "")],
-            scope=_scope(chosen, volume, shown),
-            model_input=made.voxels,
-            place=place,
-        )
+        image = of_uid[InstanceUid(shown.source.instance_uid if shown.source else "")]
+        scope = _scope(chosen, volume, shown)
+        return ReadInput(shown=Shown(image=image, scope=scope, place=place), model_input=made.voxels)
 
     def _spec(self) -> InputSpec:
         family = self._family
@@ -250,7 +243,7 @@ def _shows_the_part(facts: SeriesFacts, header: InstanceHeader, study_descriptio
     if region_of(facts) is BodyPart.BRAIN:
         return True
     texts = (header.series_description, header.protocol_name, header.body_part, study_description)
-    return any(word.startswith(_BRAIN_STEMS) for text in texts for word in words_of(text))
+    return any(word.startswith(anatomy.BRAIN) for text in texts for word in words_of(text))
 
 
 def _why_none(skipped: Skipped) -> ReasonCode:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from operators.domain import anatomy
 from operators.domain.errors import ConfigError
 from operators.domain.web_access import fault_of, is_web_url
 
@@ -51,8 +52,10 @@ class RelevanceRule:
         Whether views are matched: a prior known to hold only other views than the current study is left.
     max_age_days
         Oldest prior in days before the current study.
+    whole_series
+        Whether images are fetched a whole series at a time, as CT and MR are read.
     max_images
-        Images fetched of one prior at most.
+        Images fetched of one prior at most; of whole series, no further one is begun that would pass it.
     """
 
     name: str
@@ -63,6 +66,7 @@ class RelevanceRule:
     accept_unknown_body_part: bool = False
     compares_views: bool = True
     max_age_days: int = 3650
+    whole_series: bool = False
     max_images: int = 8
 
     def __post_init__(self) -> None:
@@ -82,6 +86,44 @@ CHEST_FILM = RelevanceRule(
     prior_modalities=FILMS,
     body_words=CHEST_WORDS,
     not_body_words=NOT_CHEST_WORDS,
+)
+CHEST_CT = RelevanceRule(
+    name="chest CT",
+    modalities=("CT",),
+    prior_modalities=("CT",),
+    body_words=CHEST_WORDS,
+    not_body_words=NOT_CHEST_WORDS,
+    compares_views=False,
+    whole_series=True,
+    max_images=1200,
+)
+BRAIN_MR = RelevanceRule(
+    name="brain MR",
+    modalities=("MR",),
+    prior_modalities=("MR",),
+    body_words=anatomy.BRAIN,
+    compares_views=False,
+    whole_series=True,
+    max_images=600,
+)
+
+
+def _ultrasound(name: str, body_words: tuple[str, ...]) -> RelevanceRule:
+    """Rule for ultrasound of one organ: another organ is no prior."""
+    return RelevanceRule(
+        name=name,
+        modalities=("US",),
+        prior_modalities=("US",),
+        body_words=body_words,
+        compares_views=False,
+        max_images=20,
+    )
+
+
+ULTRASOUND = (
+    _ultrasound("breast ultrasound", anatomy.BREAST),
+    _ultrasound("thyroid ultrasound", anatomy.THYROID),
+    _ultrasound("abdominal ultrasound", anatomy.UPPER_ABDOMEN),
 )
 
 
@@ -135,7 +177,7 @@ class PriorsConfig:
     page_size: int = 200
     max_answers: int = 2000
     max_opened: int = 50
-    rules: tuple[RelevanceRule, ...] = (CHEST_FILM,)
+    rules: tuple[RelevanceRule, ...] = (CHEST_FILM, CHEST_CT, BRAIN_MR, *ULTRASOUND)
     max_priors: int = 2
     trust_missing_issuer: bool = True
     give_up_after_s: float = 1800.0

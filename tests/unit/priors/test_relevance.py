@@ -4,15 +4,16 @@ from typing import Any
 import pytest
 from pydicom.uid import (
     BasicTextSRStorage,
+    CTImageStorage,
     DigitalXRayImageStorageForProcessing,
     EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
 )
 
-from operators.domain.ids import StudyUid
-from operators.domain.messages import PriorDecision
+from operators.domain.ids import InstanceUid, SeriesUid, StudyUid
+from operators.domain.messages import InstanceHeader, PriorDecision
 from operators.priors.candidates import Candidate
-from operators.priors.config import CHEST_FILM, PriorsConfig, RelevanceRule
+from operators.priors.config import CHEST_CT, CHEST_FILM, PriorsConfig, RelevanceRule
 from operators.priors.relevance import (
     REASON_SENTENCES,
     DecisionCode,
@@ -248,3 +249,77 @@ def test_a_withdrawn_prior_makes_room_for_the_next_rank() -> None:
 
 def test_every_code_has_a_sentence() -> None:
     assert set(REASON_SENTENCES) == set(DecisionCode)
+
+
+def ct(study_uid: str, series: int, count: int, **facts: Any) -> list[InstanceHeader]:
+    """Return the headers of one CT series."""
+    uid = f"{study_uid}.{series}"
+    said: dict[str, Any] = {
+        "modality": "CT",
+        "sop_class_uid": CTImageStorage,
+        "view_position": "",
+        "series_uid": SeriesUid(uid),
+        "series_number": series,
+        **facts,
+    }
+    return [
+        replace(image_header(study_uid, n), instance_uid=InstanceUid(f"{uid}.{n}"), **said) for n in range(1, count + 1)
+    ]
+
+
+def fetched(rule: RelevanceRule, current: list[InstanceHeader], prior: list[InstanceHeader]) -> list[tuple[str, int]]:
+    """Return the series that are fetched of the prior, in order, with the number of their images."""
+    wanted = choose(
+        current_study(images=current), [candidate("1.2.1", images=prior)], rule, PriorsConfig(rules=(rule,))
+    ).images
+    return [
+        (uid, sum(image.series_uid == uid for image in wanted)) for uid in dict.fromkeys(w.series_uid for w in wanted)
+    ]
+
+
+def test_whole_series_are_fetched_the_one_described_alike_first() -> None:
+    lung = ct("1.2.1", 3, 12, series_description="Lung 1.0 B70f")
+    soft = ct("1.2.1", 2, 9, series_description="Chest 3.0 B30f")
+    scout = ct("1.2.1", 1, 2, series_description="Topogram")
+    current = ct("1.2.9", 5, 4, series_description="Lung 1.0 B70f")
+    assert fetched(CHEST_CT, current, [*scout, *soft, *lung]) == [("1.2.1.3", 12), ("1.2.1.2", 9), ("1.2.1.1", 2)]
+    assert fetched(replace(CHEST_CT, max_images=15), current, [*scout, *soft, *lung]) == [
+        ("1.2.1.3", 12),
+        ("1.2.1.1", 2),
+    ]
+
+
+def test_first_series_is_fetched_whole_however_long_it_is() -> None:
+    current = ct("1.2.9", 5, 4)
+    assert fetched(replace(CHEST_CT, max_images=10), current, ct("1.2.1", 2, 30)) == [("1.2.1.2", 30)]
+
+
+DEFAULT_RULES: dict[str, dict[str, Any]] = {
+    "chest CT": {"modality": "CT", "body_part": "CHEST"},
+    "brain MR": {"modality": "MR", "body_part": "BRAIN"},
+    "breast ultrasound": {"modality": "US", "body_part": "BREAST"},
+    "thyroid ultrasound": {"modality": "US", "body_part": "", "study_description": "Schilddrüse"},
+    "abdominal ultrasound": {"modality": "US", "body_part": "LIVER"},
+}
+
+
+@pytest.mark.parametrize("name", DEFAULT_RULES)
+def test_every_family_has_a_rule_that_compares_it_with_its_own_kind_alone(name: str) -> None:
+    facts = DEFAULT_RULES[name]
+    current = current_study(
+        images=[image_header("1.2.9", **facts)], study_description=facts.get("study_description", "")
+    )
+    rule = rule_for(current, CONFIG.rules)
+    assert rule is not None
+    assert rule.name == name
+    assert rule.prior_modalities == (facts["modality"],)
+
+
+def test_ultrasound_of_another_organ_is_no_prior() -> None:
+    breast, liver = (
+        image_header(uid, modality="US", body_part=part) for uid, part in (("1.2.9", "BREAST"), ("1.2.1", "LIVER"))
+    )
+    rule = rule_for(current_study(images=[breast]), CONFIG.rules)
+    assert rule is not None
+    choice = choose(current_study(images=[breast]), [candidate("1.2.1", images=[liver])], rule, CONFIG)
+    assert [decision.reason_code for decision in choice.decisions] == ["other-body-part"]
