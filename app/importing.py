@@ -14,15 +14,14 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from app import signals
 from app.bundles import installed_bundles
 from app.settings import Settings
-from app.signals import die_with_parent
 from models.importing.request import ImportRequest, to_json
 from models.shared.bundle_files import bundle_id_of, list_files, verify_files
 from operators.domain.errors import ConfigError, PrerequisiteMissingError
@@ -35,6 +34,7 @@ _BEING_MADE = ".importing-"
 _LOCK = ".importing.lock"
 _PROBE = "import importlib.util, sys; print(*(n for n in sys.argv[1:] if importlib.util.find_spec(n) is None))"
 _HELP = "install requirements-train.txt (`make setup-train`), or name a Python that has it in models.training_python."
+_LOOK_S = 0.2
 _OUT_OF_MEMORY = (signal.SIGKILL, signal.SIGBUS)
 
 
@@ -79,7 +79,7 @@ def import_bundle(source: Path, request: ImportRequest, settings: Settings, root
     """
     _refuse_taken(request.name, settings, root)
     python = training_python(settings)
-    with _only_import(root), _folder_being_made(root) as folder, _terminable():
+    with _only_import(root), _folder_being_made(root) as folder:
         out, result = folder / "bundle", folder / "result.json"
         out.mkdir()
         command = [python, "-m", "models.importing.convert", str(source.absolute())]
@@ -101,19 +101,35 @@ def _refuse_taken(name: str, settings: Settings, root: Path) -> None:
 
 
 def _run(command: list[str]) -> int:
-    """Run to the end, its progress on our standard error; take it along when we are interrupted."""
+    """Run to the end, its progress on our standard error. A stop signal ends it too: raises KeyboardInterrupt."""
     with subprocess.Popen(
         command,
         cwd=CODE_ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - no other thread runs in this command
+        preexec_fn=_begin_child,  # noqa: PLW1509 - no other thread runs in this command
     ) as process:
         try:
-            return process.wait()
+            return _ended(process)
         except KeyboardInterrupt:
             process.terminate()
             raise
+
+
+def _begin_child() -> None:
+    """Let stop signals through, which the node's commands hold back, and end with the command."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
+    signals.die_with_parent()
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> int:
+    ended = None
+    while ended is None:
+        with suppress(subprocess.TimeoutExpired):
+            ended = process.wait(_LOOK_S)
+        if signals.wait(0):
+            raise KeyboardInterrupt
+    return ended
 
 
 def _told(result: Path) -> dict[str, Any]:
@@ -160,20 +176,6 @@ def _folder_being_made(root: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end what runs within as Ctrl-C does, so that it is cleaned up after."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _put(made: Path, place: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from app.bundles import imported_root
 from app.cli.common import add_config, add_json, settings_of
 from app.importing import Installed, NotImported, import_bundle
+from models.encoder.bundle import RETRIEVAL_KIND
 from models.importing.families import FAMILIES
 from models.importing.request import (
     DEFAULT_SIDE_PX,
@@ -98,7 +99,7 @@ def _print_installed(chosen: argparse.Namespace, installed: Installed) -> None:
     print(f"{installed.bundle_id} is installed in {installed.folder}")
     print(f"  reads {', '.join(told.get('families', []))}")
     print(
-        f"  entries: {keys.get('used')} used, {keys.get('known_unused')} known to be unused, "
+        f"  entries: {keys.get('used', 'all others')} used, {keys.get('known_unused')} known to be unused, "
         f"{len(keys.get('unknown', []))} unknown"
     )
     for expert in told.get("experts", []):
@@ -109,4 +110,5 @@ def _print_installed(chosen: argparse.Namespace, installed: Installed) -> None:
         f"  {installed.bundle_bytes / 1e9:.2f} GB, made in {told.get('seconds', 0):.0f} s with at most "
         f"{told.get('peak_rss_bytes', 0) / 1e9:.2f} GB of memory"
     )
-    print(f"  to use it: python -m app models select {installed.folder.name}")
+    if told.get("kind") == RETRIEVAL_KIND:
+        print(f"  to use it: python -m app models select {installed.folder.name}")

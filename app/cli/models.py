@@ -15,8 +15,9 @@ from app.settings import sets_bundle
 from models.encoder.bundle import RETRIEVAL_KIND, Bundle, open_bundle
 from models.encoder.engine import BundleInfo, PresenceFigures
 from models.encoder.model import FamilyEncoder
-from models.shared.bundle_files import BundleError, bundle_id_of, read_metadata, verify_files
+from models.shared.bundle_files import BundleError, read_metadata
 from models.shared.runtimes.onnxruntime_cpu import OnnxRuntime
+from models.vlm.bundle import open_vlm_bundle
 from operators.domain.errors import ConfigError
 
 
@@ -122,32 +123,35 @@ def _select(chosen: argparse.Namespace) -> int:
     folder = bundle_folder(chosen.bundle, settings.node.state_dir)
     if (kind := _told(folder)["kind"]) not in (RETRIEVAL_KIND, "unreadable"):
         raise ConfigError(f"{chosen.bundle} is a bundle of kind {kind}: images are read with one of kind retrieval.")
-    bundle = _open(folder)
-    if bundle is None:
+    try:
+        bundle_id = _verified(open_bundle(folder))
+    except BundleError as error:
+        print(f"interval: {error}", file=sys.stderr)
         return 1
     write_selection(settings.node.state_dir, chosen.bundle)
     if chosen.json:
-        print(json.dumps({"selected": chosen.bundle, "bundle_id": bundle.info.bundle_id}))
+        print(json.dumps({"selected": chosen.bundle, "bundle_id": bundle_id}))
     else:
-        print(f"{bundle.info.bundle_id} is in use from the node's next start on")
+        print(f"{bundle_id} is in use from the node's next start on")
     return 0
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    name, folder = _named(chosen)
+    _, folder = _named(chosen)
     try:
         if _told(folder)["kind"] in (RETRIEVAL_KIND, "unreadable"):
-            bundle_id = _verified(open_bundle(folder))
+            bundle_id, found = _verified(open_bundle(folder)), "every graph can be opened"
         else:
-            bundle_id = bundle_id_of(name, verify_files(folder))
+            bundle_id, found = open_vlm_bundle(folder).info.bundle_id, "its description can be read"
     except BundleError as error:
         print(f"interval: {error}", file=sys.stderr)
         return 1
-    print(json.dumps({"bundle_id": bundle_id, "ok": True}) if chosen.json else f"{bundle_id}: {_AS_SHIPPED}")
+    print(
+        json.dumps({"bundle_id": bundle_id, "ok": True})
+        if chosen.json
+        else f"{bundle_id}: every file is as it was made, and {found}"
+    )
     return 0
-
-
-_AS_SHIPPED = "every file is as it was shipped, and every graph can be opened"
 
 
 def _verified(bundle: Bundle) -> str:

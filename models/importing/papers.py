@@ -119,10 +119,10 @@ entity as present or absent by it; it serves retrieval and similarity.
 
 | | |
 |---|---|
-| source | {_cell(paper.source.name)} |
+| source | {cell(paper.source.name)} |
 | SHA-256 of the source | `{paper.source.sha256}` |
-| origin, as stated | {_cell(request.origin)} |
-| licence, as stated | {_cell(request.license)} |
+| origin, as stated | {cell(request.origin)} |
+| licence, as stated | {cell(request.license)} |
 | entries used | {weights.keys.used} |
 | entries known to be unused | {weights.keys.known_unused} |
 | entries unknown, left out | {len(weights.keys.unknown)} |
@@ -231,7 +231,7 @@ def _expert_rows(weights: WeightFacts) -> str:
 
 
 def _doubt_lines(paper: Paper) -> str:
-    return "\n".join(f"- {_cell(doubt)}" for doubt in paper.doubts) or "Nothing in the weights speaks against them."
+    return "\n".join(f"- {cell(doubt)}" for doubt in paper.doubts) or "Nothing in the weights speaks against them."
 
 
 def _test_rows(tests: Sequence[TestFacts]) -> str:
@@ -243,10 +243,10 @@ def _test_rows(tests: Sequence[TestFacts]) -> str:
 
 
 def _row(*cells: object) -> str:
-    return f"| {' | '.join(_cell(str(cell)) for cell in cells)} |"
+    return f"| {' | '.join(cell(str(value)) for value in cells)} |"
 
 
-def _cell(text: str) -> str:
-    """Text of somebody else in one line of Markdown, without marks that mean something there."""
+def cell(text: str) -> str:
+    """Put text of somebody else in one line of Markdown, without marks that mean something there."""
     plain = " ".join(text.split()).replace("|", "\\|")
     return plain.replace("<", "&lt;").replace("[", "\\[")

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     except RequestError as exc:
         parser.error(str(exc))
     log_progress()
+    logging.getLogger("torch").setLevel(logging.ERROR)  # the exporter tells of its own internals
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
     )  # an interruption ends it without a traceback; who started it cleans up

@@ -58,7 +58,12 @@ def _flatness(expert: Expert) -> bool:
     matrices = [value for value in expert.values() if value.dim() == 2]
     if not matrices or min(matrix.numel() for matrix in matrices) < _LEAST_VALUES:
         return False
-    return all(_peak(matrix) < _FLAT + _TOLERANCE for matrix in matrices)
+    return all(_peak(matrix) < _FLAT + _TOLERANCE + _chance(matrix.numel()) for matrix in matrices)
+
+
+def _chance(count: int) -> float:
+    """Four times what the ratio of a uniform distribution scatters by, drawn `count` times."""
+    return 4 * _FLAT * sqrt(0.2 / count)
 
 
 def _peak(matrix: Tensor) -> float:

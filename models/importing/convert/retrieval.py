@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _PACKAGES: Final = ("monai", "torch", "numpy", "onnxruntime")
 _UNKNOWN: Final = "unknown-key"
+_OWN_PREFIX: Final = "visual_transformer."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,7 @@ class Imported:
 
 def import_retrieval(source: Source, request: ImportRequest, out: Path) -> Imported:
     """Write the bundle to the empty folder `out`. Raises ImportRefusedError, SelfTestFailedError."""
-    model, unknown = _load(source, request)
-    _check_fit(source.name, model, request)
+    model, unknown = load_checked(source, request)
     logger.info("import.weights", extra={"used": len(model.keys.used), "unknown": len(unknown)})
     facts = _weight_facts(source.state, model, unknown, request)
     families = tuple(_export_family(model, recipe, request, out) for recipe in request.families)
@@ -82,19 +82,45 @@ def import_retrieval(source: Source, request: ImportRequest, out: Path) -> Impor
     return Imported(paper=paper, tests=tests)
 
 
-def _load(source: Source, request: ImportRequest) -> tuple[RetrievalModel, tuple[str, ...]]:
-    """Load strictly, but for entries that nothing here knows: those are left out and named."""
+def load_checked(source: Source, request: ImportRequest) -> tuple[RetrievalModel, tuple[str, ...]]:
+    """Load the nets and the names of entries that nothing here knows, which are left out.
+
+    Raises ImportRefusedError where anything else is amiss, or where the request does not fit the checkpoint.
+    """
+    if not any(key.startswith(_OWN_PREFIX) for key in source.state):
+        first = min(source.state)
+        sentence = f"{source.name} is no MedReCo checkpoint: no entry of it belongs to one (its first is {first})."
+        raise ImportRefusedError("other-model", sentence)
     try:
-        try:
-            return load_retrieval(source.state, side_px=request.side_px), source.not_tensors
-        except CheckpointError as exc:
-            if exc.code != _UNKNOWN:
-                raise
-            known = {key: value for key, value in source.state.items() if key not in exc.keys}
-            unknown = tuple(sorted({*exc.keys, *source.not_tensors}))
-            return load_retrieval(known, side_px=request.side_px), unknown
+        _check_types(source.state)
+        model, unknown = _load(source, request)
+        _check_types({key: source.state[key] for key in model.keys.used}, floating=True)
     except CheckpointError as exc:
         raise refused(source.name, exc) from exc
+    _check_fit(source.name, model, request)
+    return model, unknown
+
+
+def _load(source: Source, request: ImportRequest) -> tuple[RetrievalModel, tuple[str, ...]]:
+    try:
+        return load_retrieval(source.state, side_px=request.side_px), source.not_tensors
+    except CheckpointError as exc:
+        if exc.code != _UNKNOWN:
+            raise
+        known = {key: value for key, value in source.state.items() if key not in exc.keys}
+        unknown = tuple(sorted({*exc.keys, *source.not_tensors}))
+    return load_retrieval(known, side_px=request.side_px), unknown
+
+
+def _check_types(state: Mapping[str, Tensor], *, floating: bool = False) -> None:
+    """Raise CheckpointError for tensors that are not plain or, where it is asked for, not floating-point numbers."""
+    wrong = [
+        key
+        for key, value in state.items()
+        if value.layout != torch.strided or value.is_quantized or (floating and not value.is_floating_point())
+    ]
+    if wrong:
+        raise CheckpointError("wrong-type", wrong)
 
 
 def _check_fit(name: str, model: RetrievalModel, request: ImportRequest) -> None:
