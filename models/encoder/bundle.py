@@ -105,9 +105,7 @@ def _parse(folder: Path, metadata: Mapping[str, Any], sums_sha256: str) -> Bundl
 
 
 def _family_sections(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Sections of the families. Schema 1, of the first bundle, has one family and no list around it."""
-    if section["schema"] == 1:
-        return [section]
+    """Sections of the families, of a bundle of our schema and kind."""
     if section["schema"] != BUNDLE_SCHEMA:
         raise ValueError(f"schema {section['schema']} is not {BUNDLE_SCHEMA}")
     if section["kind"] != RETRIEVAL_KIND:
@@ -117,8 +115,8 @@ def _family_sections(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _family(folder: Path, section: Mapping[str, Any], bundle_id: str) -> Family:
     modality, rows = str(section["modality"]), section["entities"]
-    graphs = section.get("graphs") or {"encoder": ENCODER_FILE, "fusion": FUSION_FILE}
-    top_k, rerank = section.get("rerank_top_k"), graphs.get("rerank")
+    graphs = section["graphs"]
+    top_k, rerank = section["rerank_top_k"], graphs["rerank"]
     if (top_k is None) != (rerank is None):
         raise ValueError(f"{modality}: a reranker needs both its graph and rerank_top_k")
     info = FamilyInfo(
@@ -127,9 +125,9 @@ def _family(folder: Path, section: Mapping[str, Any], bundle_id: str) -> Family:
         router=int(section.get("router", load_vocabulary().router_index[modality])),
         dicom_modalities=tuple(map(str, section["dicom_modalities"])),
         entities=tuple(_served_entity(row, modality) for row in rows),
-        input_depth=int(section.get("input_depth", 1)),
+        input_depth=int(section["input_depth"]),
         input_side_px=int(section["input_side_px"]),
-        pad_value=float(section.get("pad_value", 0.0)),
+        pad_value=float(section["pad_value"]),
         grid_side=int(section["grid_side"]),
         token_width=int(section["token_width"]),
         embedding_width=int(section["embedding_width"]),

@@ -36,6 +36,7 @@ def write_bundle(folder: Path, *rows: dict[str, Any], **section_changes: object)
         "dicom_modalities": ["CR", "DX"],
         "input_depth": 1,
         "input_side_px": 80,
+        "pad_value": 0.0,
         "grid_side": 4,
         "token_width": 64,
         "embedding_width": 64,

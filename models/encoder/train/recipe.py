@@ -15,7 +15,7 @@ class Recipe:
     """
 
     name: str = "interval-cxr-small"
-    version: str = "0.1.0"
+    version: str = "0.1.1"
     modality: str = "2D-CXR"
     dicom_modalities: tuple[str, ...] = ("CR", "DX")
     input_side_px: int = 384
