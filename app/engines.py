@@ -23,6 +23,7 @@ from models.encoder.engine import EncoderModel, EngineError
 from models.encoder.engines import REFERENCE, open_runtime
 from models.encoder.model import BundleModel, FamilyEncoder
 from models.encoder.selftest import LIMITS, Agreement, Precision, agreements, ask, question
+from models.importing.selftest_data import MAX_RELATIVE_ERROR, deviations, file_name, read_expected
 from models.shared.bundle_files import BundleError
 from models.shared.runtimes.graph import Runtime, RuntimeUnavailableError
 from models.shared.runtimes.onnxruntime_cpu import OnnxRuntime
@@ -103,6 +104,25 @@ def compare_engines(
         for agreement in agreements(expected, given, limits):
             yield Compared(engine=other.name, family=family.info.modality, agreement=agreement)
         done(family.info.modality)
+
+
+def compare_with_checkpoint(bundle: Bundle, runtime: Runtime) -> Iterator[Compared]:
+    """Compare an engine with what the import kept of the checkpoint itself; families that keep nothing give nothing.
+
+    Raises BundleError, EngineError.
+    """
+    for family in bundle.families:
+        path = bundle.folder / file_name(family.info.modality.lower())
+        if not path.is_file():
+            continue
+        for deviation in deviations(FamilyEncoder(family, runtime), read_expected(path)):
+            agreement = Agreement(
+                quantity=f"{deviation.output}_from_checkpoint",
+                value=deviation.relative_error,
+                limit=MAX_RELATIVE_ERROR,
+                ok=deviation.within(),
+            )
+            yield Compared(engine=runtime.name, family=family.info.modality, agreement=agreement)
 
 
 def precision_of(runtime: Runtime) -> Precision:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.common import add_config, settings_of
-from app.engines import Compared, compare_engines, open_engine, remember, selected_bundle
+from app.engines import Compared, compare_engines, compare_with_checkpoint, open_engine, remember, selected_bundle
 from app.settings import Settings
 from models.encoder.bundle import Bundle
 from models.encoder.engine import EngineError
@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
 def _selftest(chosen: argparse.Namespace) -> int:
     settings = settings_of(chosen)
     bundle = selected_bundle(settings)
-    rows: list[dict[str, object]] = []
+    rows = _compare_with_checkpoint(bundle, settings)
     named = chosen.engine or (settings.encode.engine if settings.encode.engine in ENGINES[1:] else None)
     for name in [chosen.engine] if chosen.engine else ENGINES[1:]:
         try:
@@ -48,6 +48,23 @@ def _selftest(chosen: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     print(write_rows(out, command="selftest", ok=ok, metrics=rows, artifacts={"bundle": bundle.info.bundle_id}))
     return 0 if ok else 1
+
+
+def _compare_with_checkpoint(bundle: Bundle, settings: Settings) -> list[dict[str, object]]:
+    """Hold the reference to what the import kept of the checkpoint, where the bundle was imported."""
+    try:
+        compared = list(compare_with_checkpoint(bundle, open_engine(REFERENCE, settings)))
+    except (BundleError, EngineError) as exc:
+        print(f"{REFERENCE}: failed: {exc}", file=sys.stderr)
+        return [{"engine": REFERENCE, "status": "fail", "reason": str(exc)}]
+    if not compared:
+        why = "the bundle keeps no answers of a checkpoint; other engines are compared with this one"
+        print(f"{REFERENCE}: the reference; {why}", file=sys.stderr)
+        return [{"engine": REFERENCE, "status": "skip", "reason": why}]
+    print(f"{REFERENCE} against the checkpoint of {bundle.info.bundle_id}", file=sys.stderr)
+    for one in compared:
+        _tell(one)
+    return [one.as_row() for one in compared]
 
 
 def _compare(bundle: Bundle, runtime: Runtime, settings: Settings) -> list[dict[str, object]]:

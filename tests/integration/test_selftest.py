@@ -10,12 +10,18 @@ import pytest
 
 import app.engines
 from app.cli.main import main
-from app.engines import model_of
+from app.engines import compare_with_checkpoint, model_of
 from app.settings import Settings, load
+from models.encoder.bundle import open_bundle
+from models.encoder.onnx_engine import load_model
+from models.importing.selftest_data import SEED, Expected, file_name, image, kept_rows, write_expected
+from models.shared.bundle_files import write_sums
 from models.shared.runtimes.graph import Runtime
+from models.shared.runtimes.onnxruntime_cpu import OnnxRuntime
 from models.shared.runtimes.openvino_cpu import OpenVinoRuntime
 from operators.domain.errors import ConfigError
 from operators.domain.reasons import ReasonCode
+from tests.support.bundles import write_bundle
 from tests.unit.models.test_selftest import Distorting
 
 
@@ -102,3 +108,43 @@ def test_an_engine_this_machine_lacks_is_a_missing_prerequisite(
     monkeypatch.setattr("models.shared.runtimes.tensorrt_gpu.probe.DRIVER_LIBRARY", "libnone.so")
     assert main(["selftest", "--engine", "tensorrt", "--out", str(tmp_path)]) == 3
     assert "no NVIDIA driver was found" in capsys.readouterr().err
+
+
+def kept_answers(folder: Path, *, off_by: float = 0.0) -> Path:
+    """A bundle that keeps answers, as an imported one does; `off_by` moves one of them."""
+    write_bundle(folder)
+    encoder = load_model(folder, intra_op_threads=1).family("2D-CXR")
+    tokens = encoder.encode(image(encoder.info, SEED))
+    rows = kept_rows(encoder.info.token_count)
+    readings = encoder.read(tokens, [12, 35])
+    embeddings = readings.embeddings[0].copy()
+    embeddings[0, 0] += off_by
+    expected = Expected(
+        seed=SEED,
+        token_rows=rows,
+        tokens_sample=tokens[0, rows],
+        entity_rows=np.array([12, 35]),
+        embeddings=embeddings,
+        latents=readings.latents[0],
+        logits=np.zeros(2, dtype=np.float32),
+        rerank_logits=None,
+    )
+    write_expected(folder / file_name("2d-cxr"), expected)
+    write_sums(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("off_by", "passes"), [(0.0, True), (0.01, False)])
+def test_the_reference_is_held_to_what_the_import_kept_of_the_checkpoint(
+    off_by: float, passes: bool, tmp_path: Path
+) -> None:
+    bundle = open_bundle(kept_answers(tmp_path, off_by=off_by))
+    rows = {row.agreement.quantity: row.agreement for row in compare_with_checkpoint(bundle, OnnxRuntime(threads=1))}
+    assert set(rows) == {"tokens_from_checkpoint", "embeddings_from_checkpoint", "latents_from_checkpoint"}
+    assert rows["embeddings_from_checkpoint"].ok is passes
+    assert rows["tokens_from_checkpoint"].ok
+
+
+def test_a_bundle_that_keeps_no_answers_is_not_held_to_any(tmp_path: Path) -> None:
+    bundle = open_bundle(write_bundle(tmp_path))
+    assert list(compare_with_checkpoint(bundle, OnnxRuntime(threads=1))) == []
