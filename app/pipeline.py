@@ -34,6 +34,7 @@ from operators.priors.shell import PriorsOperator
 from operators.receive.shell import ReceiveOperator
 from operators.report.shell import ReportOperator
 from operators.retrieve.shell import RetrieveOperator
+from operators.retrieve.stage import RetrieveStage
 
 cuda_runtime.preload()
 
@@ -50,7 +51,7 @@ class WorkStages:
 
     priors: Callable[[Study], CaseWithPriors]
     encode: Callable[[CaseWithPriors], EncodedCase]
-    retrieve: Callable[[EncodedCase], RetrievedCase]
+    retrieve: RetrieveStage
     compare: Callable[[RetrievedCase], ComparedCase]
     report: Callable[[ComparedCase], DraftReport]
     deliver: Callable[[DraftReport], Dispatches]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from app.bundles import bundle_folder, installed_bundles, write_selection
-from app.cli import importing
+from app.cli import importing, reindex
 from app.cli.common import add_config, add_json, settings_of
 from app.settings import sets_bundle
 from models.encoder.bundle import RETRIEVAL_KIND, Bundle, open_bundle
@@ -26,6 +26,7 @@ def add_to(commands: Any) -> None:
     family = commands.add_parser("models", help="import, list, show, select or verify model bundles")
     verbs = family.add_subparsers(required=True, metavar="VERB")
     importing.add_to(verbs)
+    reindex.add_to(verbs)
     listing = verbs.add_parser("list", help="installed bundles; * marks the one in use")
     listing.set_defaults(run=_list)
     show = verbs.add_parser("show", help="what a bundle reads, and how well")

@@ -9,6 +9,7 @@ from app.desk import Desk
 from app.engines import model_of
 from app.housekeeping import Chores, Housekeeping
 from app.pipeline import WorkApplication
+from app.reindexing import Reading, Reindexing
 from app.revisions import Revisions
 from app.roles.graph import run_graph
 from app.settings import Settings
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until a stop signal. Raises ConfigError for what cannot be used."""
     clock = SystemClock()
-    with open_pool(settings.database_url, max_size=settings.work.concurrency + 6) as pool:
+    with open_pool(settings.database_url, max_size=settings.work.concurrency + 8) as pool:
         _check_database(pool)
         model = model_of(settings)
         stages = wiring.work_stages(settings, pool, clock, model)
@@ -72,10 +73,14 @@ def serve(settings: Settings) -> None:
                 keep_priors_days=settings.receive.spool.keep_days,
             )
         )
+        encode, retrieve = stages.encode, stages.retrieve
+        reading = Reading(load=StudyReader(pool, settings.node.spool_dir).load, encode=encode, keep=retrieve.keep)
+        reindexing = Reindexing(pool, model.info.bundle_id, reading, clock)
         finished = threading.Event()
         sending = threading.Thread(target=dispatcher.run, args=(finished,), name="dispatcher", daemon=True)
         sending.start()
         chores.start()
+        reindexing.start()
         worker.start()
         try:
             run_graph(graph, stop=stop, beats=Beats(pool, "work"))
@@ -83,6 +88,7 @@ def serve(settings: Settings) -> None:
             desk.abandon()
             worker.stop()
             chores.stop()
+            reindexing.stop()
             finished.set()
             sending.join()
 

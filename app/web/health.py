@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.overview import Overview
+from app.reindexing import progress_of_all
 from operators.domain.clock import Clock
 from operators.domain.database import Pool, transaction
 from operators.domain.errors import TransientError
@@ -127,6 +128,7 @@ class NodeCollector(Collector):
             counters = connection.execute(_COUNTERS).fetchall()
             refusals = connection.execute(_REFUSALS, (_NAMES_TOLD,)).fetchall()
             outbox = connection.execute(_OUTBOX).fetchall()
+            reindexings = progress_of_all(connection)
         events = CounterMetricFamily("interval_events", "Events counted by name.", labels=["name", "label"])
         for row in counters:
             events.add_metric([row["name"], row["label"]], row["value"])
@@ -147,6 +149,13 @@ class NodeCollector(Collector):
                 oldest.add_metric([row["destination"]], row["oldest_s"])
         yield waiting
         yield oldest
+        reindexed = GaugeMetricFamily(
+            "interval_reindex_studies", "Studies in the spool by bundle and state.", labels=["bundle", "state"]
+        )
+        for found in reindexings:
+            for state, count in (("indexed", found.indexed), ("unreadable", found.unreadable), ("left", found.left)):
+                reindexed.add_metric([found.bundle_id, state], count)
+        yield reindexed
 
 
 def registry(pool: Pool, overview: Overview, watch: Watch) -> CollectorRegistry:

@@ -32,10 +32,13 @@ class RetrieveStage:
 
     def __call__(self, case: EncodedCase) -> RetrievedCase:
         """Store, then look. Raises TransientError(DATABASE_AWAY), PermanentError(BUNDLE_UNUSABLE), ConfigError."""
-        studies = (case.current, *case.priors)
-        rows = [row for encoded in studies for row in _rows(encoded)]
+        self.keep(case)
+        return RetrievedCase(encoded=case, similar=self._similar(case, (case.current, *case.priors)))
+
+    def keep(self, case: EncodedCase) -> None:
+        """Store the case's embeddings alone. Raises TransientError(DATABASE_AWAY), PermanentError(BUNDLE_UNUSABLE)."""
+        rows = [row for encoded in (case.current, *case.priors) for row in _rows(encoded)]
         self._index.store(case.bundle, rows)
-        return RetrievedCase(encoded=case, similar=self._similar(case, studies))
 
     def _similar(self, case: EncodedCase, studies: tuple[EncodedStudy, ...]) -> tuple[SimilarCase, ...]:
         """Return the similar cases, entity by entity; () when nobody knows whose the current study is."""
