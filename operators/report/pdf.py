@@ -65,7 +65,7 @@ _LIMITS = (
     "model looked for its answer, not the border of a lesion, and it measures nothing; an answer drawn from all over "
     "the image has no one place and no outline. A change is stated only when "
     "exchanging the two images turns the answer round; what does not, or is not clear enough, is undetermined. A "
-    "finding that is not listed was not looked for."
+    "finding that is not listed was not looked for, or this model was never measured on it."
 )
 
 
