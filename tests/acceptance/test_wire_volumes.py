@@ -1,8 +1,13 @@
 """CT, MR and ultrasound over the whole wire: what C-STORE brings is drafted, or parked with the reason, and judged."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from pydicom.dataset import Dataset
 
@@ -13,6 +18,7 @@ from tests.acceptance.volume_wire import CASE, CASES, CT_GRID, VolumeWire, insta
 from tests.acceptance.wire import study_uid
 from tests.support.judges import dcentvfy, dciodvfy, dsrdump, pdftotext, pixelmed_sr
 from tests.support.peers import open_folder, require
+from tests.support.peers.process import wait_until
 
 pytestmark = [pytest.mark.peer, pytest.mark.acceptance]
 
@@ -159,3 +165,19 @@ def test_similar_cases_of_other_patients_are_found_within_a_family(wire: VolumeW
     assert found <= of_cts - {wire.uid("ct-mixed")}
     measured = {one["entity"]["index"] for one in detail["comparison"]["findings"] if one["current_prob"] is not None}
     assert all((case["presence_prob"] is None) == (case["entity_index"] not in measured) for case in detail["similar"])
+
+
+def test_index_can_be_asked_for_anew_and_says_how_far_it_is(wire: VolumeWire) -> None:
+    def reindex(*options: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "app", "models", "reindex", "--json", *options]
+        command += ["--config", str(wire.house.node.config_path)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        found: dict[str, Any] = json.loads(said.stdout)
+        return found
+
+    assert reindex("--status")["requested_at"] is None
+    asked = reindex()
+    assert (asked["studies"], asked["indexed"], asked["left"]) == (len(DRAFTED), len(DRAFTED), 0)
+    assert wait_until(lambda: reindex("--status")["finished_at"] is not None, 30.0)
+    metrics = httpx.get(f"{wire.house.node.url}/metrics", timeout=30.0, trust_env=False).text
+    assert f'interval_reindex_studies{{bundle="{asked["bundle_id"]}",state="left"}} 0.0' in metrics
