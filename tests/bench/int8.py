@@ -36,7 +36,7 @@ _ROUNDS = 30
 Images = NDArray[np.float32]
 
 
-class Films(CalibrationDataReader):  # type: ignore[misc]
+class Films(CalibrationDataReader):
     """Films one by one, as the quantiser asks for them."""
 
     def __init__(self, images: Iterator[Images]) -> None:

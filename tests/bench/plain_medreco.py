@@ -1,4 +1,3 @@
-# mypy: disable-error-code="misc, no-any-return"
 """The retrieval model as one would write it from its description: one image and one entity enter, a reading leaves.
 
 This is what the benchmarks compare with, and it shares no code with the node. Every call makes the whole pass, position

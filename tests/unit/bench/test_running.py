@@ -11,8 +11,10 @@ from models.encoder.checks import check_images
 from models.shared.bundle_files import write_sums
 from tests.bench import __main__ as bench
 from tests.bench import bundle, workload
-from tests.bench.medreco import MedReco, Side
+from tests.bench.medreco import MedReco
 from tests.bench.result import Metric, MissingPrerequisiteError, speed_up, write_result
+from tests.bench.sides import Side
+from tests.bench.turns import Took
 
 FIGURE = Metric(name="a", value=1.0, unit="s")
 CONTRACT = {"receive_ct", "overhead_s", "cxr_1", "cxr_75", "ct_56", "rerank_50"}
@@ -20,6 +22,10 @@ CONTRACT = {"receive_ct", "overhead_s", "cxr_1", "cxr_75", "ct_56", "rerank_50"}
 
 def _missing() -> list[Metric]:
     raise MissingPrerequisiteError("Missing: torch.")
+
+
+def _rounds(*seconds: float) -> list[Took]:
+    return [Took(wall_s=value, cpu_s=2 * value) for value in seconds]
 
 
 def test_every_name_of_the_contract_is_a_benchmark() -> None:
@@ -62,8 +68,9 @@ def test_75_entities_are_compared_with_75_measured_passes_and_the_least_like_emb
     second = first.copy()
     second[7] = np.roll(second[7], 1)
     model = MedReco(tmp_path)
-    ours = Side(seconds={"one": 0.2, "all": 0.25}, peak_mb=400.0, answers={"embeddings": first})
-    plain = Side(seconds={"one": 3.0}, peak_mb=2500.0, answers={"embeddings": second})
+    ours_took = {"one": _rounds(0.2), "all": _rounds(0.1, 0.25, 9.0)}
+    ours = Side(took=ours_took, peak_mb=400.0, answers={"one": first[:1], "all": first})
+    plain = Side(took={"one": _rounds(3.0)}, peak_mb=2500.0, answers={"one": second[:1], "all": second})
     model.__dict__["_film"] = (ours, plain)
     by_name = {metric.name: metric for metric in (*model.cxr_1(), *model.cxr_75())}
     assert by_name["cxr_75"].baseline_value == pytest.approx(225.0)
