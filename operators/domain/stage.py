@@ -50,7 +50,8 @@ class StageOperator(Operator):  # type: ignore[misc] # holoscan ships no types
 class ParallelStageOperator(StageOperator):
     """A stage that runs on all items that wait at its input side by side, `waiting` at most; their order is kept.
 
-    So studies that come at the same moment meet within the stage. The input of the stage behind has to hold as many.
+    So studies that came while it ran meet within the stage; an item that comes alone begins at once. The input of the
+    stage behind has to hold as many.
     """
 
     def __init__(self, fragment: Fragment, *args: Any, waiting: int, **kwargs: Any) -> None:

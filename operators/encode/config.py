@@ -26,8 +26,9 @@ class EncodeConfig:
         Images that are encoded together at most, of one study or of several; bounds the memory. Volumes are always
         encoded one by one.
     batch_wait_ms
-        Longest time that an image waits for those of other studies, so that they are encoded together. Meant for GPUs:
-        on two processor cores four films together took 0.208 s and one after another 0.222 s.
+        Longest time that an image waits for those of other studies, so that they are encoded together. Studies meet
+        that wait while another is encoded: with `work.concurrency` of 3 or more. Meant for GPUs: on two processor cores
+        four films together took 0.208 s and one after another 0.222 s.
     max_frame_px
         Pixels of the largest image that is decoded; a larger one is refused as absurd.
     evidence_mass_share
