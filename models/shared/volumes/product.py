@@ -38,7 +38,7 @@ from models.shared.volumes.volume import FloatArray, FloatVolume, Volume, Volume
 CANONICAL_AXES_LPS = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Directions of the input's slices, rows and columns: superior, right, anterior."""
 _SPACING_TOLERANCE = 1e-3
-_SMALLEST_MAIN_COSINE = 0.6  # below this the nearest axis of an oblique volume is not clear
+_SMALLEST_MAIN_COSINE = 0.75  # 41 degrees; beyond it the nearest axis of an oblique volume is not clear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,7 +175,7 @@ def _mri(volume: Volume, axes: Sequence[_Axis], spec: InputSpec) -> VolumeInput:
 def _planes(volume: Volume, axes: Sequence[_Axis], fits: Sequence[FittedAxis]) -> Iterator[FloatArray]:
     view = volume.voxels.transpose([axis.source for axis in axes])
     slices, rows, columns = (fit.taps for fit in fits)
-    return resampled_planes(lambda z: view[z], (view.shape[1], view.shape[2]), slices, rows, columns)
+    return resampled_planes(lambda z: view[z], slices, rows, columns)
 
 
 def _placement(volume: Volume, spec: InputSpec, axes: Sequence[AxisPlacement]) -> Placement:

@@ -98,8 +98,7 @@ def ct_input(
     output = np.full(shape, pad_value, dtype=np.float32)
     block = output[axes[0].place, axes[1].place, axes[2].place]
     slices, rows, columns = (axis.taps for axis in axes)
-    size = (stored.shape[1], stored.shape[2])
-    planes = resampled_planes(lambda z: array.scaled(stored[z]), size, slices, rows, columns)
+    planes = resampled_planes(lambda z: array.scaled(stored[z]), slices, rows, columns)
     for z, plane in enumerate(planes):
         block[z] = scaled_ct(plane)
     return output

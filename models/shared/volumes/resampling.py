@@ -35,7 +35,7 @@ class Taps:
         return Taps(index=size - 1 - self.index, weight=self.weight)
 
     def matrix(self, size: int) -> FloatArray:
-        """Dense (outputs, size) form."""
+        """Dense (outputs, size) form, for small inputs."""
         dense = np.zeros((self.outputs, size))
         np.add.at(dense, (np.arange(self.outputs)[:, None], self.index), self.weight)
         return dense
@@ -63,23 +63,37 @@ def composed(second: Taps, first: Taps) -> Taps:
 
 
 def resampled_planes(
-    plane_at: Callable[[int], NDArray[np.floating]], size: tuple[int, int], slices: Taps, rows: Taps, columns: Taps
+    plane_at: Callable[[int], NDArray[np.floating]], slices: Taps, rows: Taps, columns: Taps
 ) -> Iterator[FloatArray]:
     """Yield the planes of a volume after interpolation on its three axes.
 
-    `plane_at` gives input plane i, of `size` (rows, columns); each is asked for once where the taps go forward. What is
-    yielded is (rows.outputs, columns.outputs) float64.
+    `plane_at` gives input plane i; each is asked for once where the taps go on or back steadily. What is yielded is
+    (rows.outputs, columns.outputs) float64.
     """
-    left = rows.matrix(size[0])
-    right = np.ascontiguousarray(columns.matrix(size[1]).T)
     kept: dict[int, FloatArray] = {}
     for index, weight in zip(slices.index, slices.weight, strict=True):
         share: dict[int, float] = {}
         for plane, part in zip(index.tolist(), weight.tolist(), strict=True):
             if part:
                 share[plane] = share.get(plane, 0.0) + part
-        kept = {plane: kept[plane] if plane in kept else left @ plane_at(plane) @ right for plane in share}
+        kept = {plane: kept[plane] if plane in kept else _in_plane(plane_at(plane), rows, columns) for plane in share}
         yield _blended(kept, share)
+
+
+def _in_plane(plane: NDArray[np.floating], rows: Taps, columns: Taps) -> FloatArray:
+    return _down(columns, _down(rows, plane).T).T
+
+
+def _down(taps: Taps, lines: NDArray[np.floating]) -> FloatArray:
+    """Interpolate along the first axis; whole lines are taken at once, which is fast where they are contiguous."""
+    taken: FloatArray = np.zeros((taps.outputs, lines.shape[1]))
+    source = np.ascontiguousarray(lines, dtype=np.float64)
+    for index, weight in zip(taps.index.T, taps.weight.T, strict=True):
+        if weight.any():
+            part = source.take(index, axis=0)
+            part *= weight[:, None]
+            taken += part
+    return taken
 
 
 def _blended(planes: dict[int, FloatArray], share: dict[int, float]) -> FloatArray:

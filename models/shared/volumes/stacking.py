@@ -18,7 +18,7 @@ from models.shared.volumes.volume import FloatArray, NoteCode, VolumeGeometry, V
 _SAME_PLACE_MM = 0.01
 _SAME_DIRECTION_COSINE = 0.9998  # 1.1 degrees
 _SAME_SPACING_SHARE = 0.005
-_MISSING_FROM_STEPS = 1.5  # a step this many times the usual one has slices missing in it
+_MISSING_FROM_STEPS = 1.75  # a step this many times the usual one has slices missing in it
 _EVEN_SHARE = 0.02  # steps that differ by less are rounding in the headers
 _SHIFT_PX = 0.05  # a smaller sideways shift is rounding in the headers
 
