@@ -64,7 +64,7 @@ format: $(VENV)/.dev ## write the house's formatting
 run: $(VENV)/.serving ## the node, with the settings of app.yaml
 	$(RUN) -m app run
 
-bench: peers-of-demo $(VENV)/.dev ## speed beside what a user could run instead
+bench: peers-of-demo $(VENV)/.dev $(VENV)-train/.installed ## speed beside what a user could run instead
 	$(RUN) -m tests.bench --out $(or $(OUT),build/bench)
 
 chaos: peers-of-demo $(VENV)/.dev ## N processes killed at random moments of a ten-study run: nothing lost, nothing doubled
