@@ -11,7 +11,7 @@ from models.shared.pixels import PixelError, PixelErrorCode, PixelLimits, read_f
 from models.shared.volumes.errors import VolumeError, VolumeErrorCode
 from models.shared.volumes.headers import SliceHeader
 from models.shared.volumes.limits import DEFAULT_LIMITS, VolumeLimits
-from models.shared.volumes.resampling import taps_at
+from models.shared.volumes.resampling import resampled_plane, taps_at
 from models.shared.volumes.stacking import Stack, stack_slices
 from models.shared.volumes.volume import FloatVolume, NoteCode, Volume, VolumeNote
 
@@ -100,7 +100,7 @@ def _straighten(voxels: FloatVolume, stack: Stack, outside_value: float) -> None
         if row_shift == column_shift == 0:
             continue
         at_rows, at_columns = np.arange(rows) + row_shift, np.arange(columns) + column_shift
-        shifted = taps_at(at_rows, rows).matrix(rows) @ plane @ taps_at(at_columns, columns).matrix(columns).T
+        shifted = resampled_plane(plane, taps_at(at_rows, rows), taps_at(at_columns, columns))
         shifted[(at_rows < -0.5) | (at_rows > rows - 0.5)] = outside_value
         shifted[:, (at_columns < -0.5) | (at_columns > columns - 0.5)] = outside_value
         plane[...] = shifted

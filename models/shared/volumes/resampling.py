@@ -76,11 +76,14 @@ def resampled_planes(
         for plane, part in zip(index.tolist(), weight.tolist(), strict=True):
             if part:
                 share[plane] = share.get(plane, 0.0) + part
-        kept = {plane: kept[plane] if plane in kept else _in_plane(plane_at(plane), rows, columns) for plane in share}
+        kept = {
+            plane: kept[plane] if plane in kept else resampled_plane(plane_at(plane), rows, columns) for plane in share
+        }
         yield _blended(kept, share)
 
 
-def _in_plane(plane: NDArray[np.floating], rows: Taps, columns: Taps) -> FloatArray:
+def resampled_plane(plane: NDArray[np.floating], rows: Taps, columns: Taps) -> FloatArray:
+    """Interpolate one plane (rows, columns) on both its axes; float64."""
     return _down(columns, _down(rows, plane).T).T
 
 
