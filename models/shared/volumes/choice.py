@@ -7,6 +7,9 @@ whole range from -1000 to 1000 HU and its voxels are 0.75 mm, so the detail abov
 be shown, while its noise and its overshoot at edges stay. Thickness near 1.5 to 3 mm comes first: what is thicker has
 lost small findings, what is thinner is noisier and sampled down without gain.
 
+The native phase comes first by default, since most of the public chest CT that such models are trained on is without
+contrast; a site that reads contrast studies sets its own order.
+
 Brain MR. One series speaks for the study; which weighting comes first can be configured.
 """
 
@@ -128,8 +131,15 @@ _LAST_RESORTS = frozenset({LeftOut.DERIVED, LeftOut.MAP})
 _LOCALIZER_WORDS = frozenset(
     {"LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "SURVIEW", "TOPO", "SURVEY", "LOC", "PILOT"}
 )
-_PAGE_WORDS = frozenset({"DOSE", "REPORT", "PROTOCOL", "SCREEN", "SMARTPREP", "BOLUS", "PREMONITORING", "MONITORING"})
-_RENDERINGS = frozenset({"MIP", "MINIP", "MPR", "VRT", "VR", "SSD", "3D", "CURVED", "SUB", "SUBTRACTION", "OVERLAY"})
+_PAGE_WORDS = frozenset({"SMARTPREP", "PREMONITORING", "MONITORING", "SCREENSAVE"})
+# Two words together: a low dose chest or a lung protocol is the series wanted
+_PAGE_PHRASES = (
+    (frozenset({"DOSE"}), frozenset({"REPORT", "INFO", "INFORMATION", "SUMMARY", "RECORD", "PAGE", "SHEET"})),
+    (frozenset({"PROTOCOL"}), frozenset({"PATIENT"})),
+    (frozenset({"SUMMARY"}), frozenset({"EXAM", "STUDY"})),
+    (frozenset({"SCREEN"}), frozenset({"SAVE", "CAPTURE", "SHOT"})),
+)
+_RENDERINGS = frozenset({"MIP", "MINIP", "MPR", "VRT", "VR", "SSD", "CURVED", "SUB", "SUBTRACTION", "OVERLAY"})
 _RENDERING_TYPES = frozenset(
     {"PROJECTION IMAGE", "MIP", "MINIP", "MAX_IP", "MIN_IP", "SUBTRACT", "SUBTRACTION", "VOLREN"}
 )
@@ -154,7 +164,7 @@ def _common_reason(facts: SeriesFacts, modality: str, region: Region, preference
     words = words_of(facts.description)
     if words & _LOCALIZER_WORDS or _LOCALIZER_TYPES & set(facts.image_type):
         return LeftOut.LOCALIZER
-    if words & _PAGE_WORDS or "SCREEN SAVE" in facts.image_type:
+    if _is_page(words) or "SCREEN SAVE" in facts.image_type:
         return LeftOut.NOT_AN_IMAGE_SERIES
     if region_of(facts) not in {region, Region.UNKNOWN}:
         return LeftOut.OTHER_BODY_PART
@@ -179,9 +189,12 @@ def _mr_reason(facts: SeriesFacts, preference: SeriesPreference) -> LeftOut | No
     return LeftOut.DERIVED if _is_rendering(facts) else None
 
 
+def _is_page(words: frozenset[str]) -> bool:
+    return bool(words & _PAGE_WORDS) or any(words & first and words & second for first, second in _PAGE_PHRASES)
+
+
 def _is_rendering(facts: SeriesFacts) -> bool:
-    # "3D" names an acquisition in MR, a rendering in CT
-    words = words_of(facts.description) - ({"3D"} if facts.modality == "MR" else frozenset())
+    words = words_of(facts.description)
     types = set(facts.image_type)
     return bool(words & _RENDERINGS or types & _RENDERING_TYPES or "SECONDARY" in types)
 

@@ -83,12 +83,18 @@ _SEQUENCES: tuple[tuple[Sequence, frozenset[str]], ...] = (
     (Sequence.T2, frozenset({"T2", "T2W", "T2TSE", "T2FSE"})),
     (Sequence.PROTON_DENSITY, frozenset({"PD", "PDW", "PROTON"})),
 )
-_CONTRAST_WORDS = frozenset({"GD", "GAD", "GADO", "POST", "CE", "KM", "CONTRAST", "ENHANCED", "C+", "T1C", "T1CE"})
+_CONTRAST_WORDS = frozenset(
+    {"GD", "GAD", "GADO", "POST", "CE", "KM", "CONTRAST", "ENHANCED", "C+", "+C", "T1C", "T1CE"}
+)
+# Body Part Examined runs parts together (CHESTABDPELVIS, NECKCHEST, HEADNECK: PS3.16 Annex L)
+_CHEST_PART, _BRAIN_PART = re.compile("CHEST|THORA|LUNG"), re.compile("BRAIN|HEAD|SKULL")
+_PREFIXED = re.compile(r"\b[ES](?=[TP][12D]W)")  # Philips: eT1W, sT2W
 
 
 def words_of(*texts: str) -> frozenset[str]:
     """Words of some texts: upper case, split at everything but letters, digits and +; T2* becomes T2STAR."""
     joined = " ".join(texts).upper().replace("T2*", "T2STAR ").replace("DARK-FLUID", "DARKFLUID")
+    joined = _PREFIXED.sub("", joined)
     joined = joined.replace("NON-CONTRAST", "NONCONTRAST").replace("NON CONTRAST", "NONCONTRAST")
     joined = joined.replace("C-SPINE", "CSPINE").replace("T-SPINE", "TSPINE").replace("L-SPINE", "LSPINE")
     return frozenset(re.findall(r"[A-Z0-9+]+", joined))
@@ -100,15 +106,25 @@ def region_of(facts: SeriesFacts) -> Region:
     Body Part Examined is one word for a whole examination and often the protocol's default: a description that names
     the chest or the brain is believed before it.
     """
-    for text in (f"{facts.description} {facts.protocol}", facts.body_part, facts.study_description):
-        words = words_of(text)
-        if words & _CHEST:
-            return Region.CHEST
-        if words & _BRAIN:
-            return Region.BRAIN
-        if words & _ELSEWHERE:
-            return Region.OTHER
-    return Region.UNKNOWN
+    own = _region_in(words_of(facts.description, facts.protocol))
+    if own is not Region.UNKNOWN:
+        return own
+    part = facts.body_part.upper()
+    if _CHEST_PART.search(part):
+        return Region.CHEST
+    if _BRAIN_PART.search(part):
+        return Region.BRAIN
+    examined = _region_in(words_of(part))
+    return examined if examined is not Region.UNKNOWN else _region_in(words_of(facts.study_description))
+
+
+def _region_in(words: frozenset[str]) -> Region:
+    """Part of the body that some words name. The chest and the brain win over what is shown beside them."""
+    if words & _CHEST:
+        return Region.CHEST
+    if words & _BRAIN:
+        return Region.BRAIN
+    return Region.OTHER if words & _ELSEWHERE else Region.UNKNOWN
 
 
 def kernel_of(facts: SeriesFacts) -> Kernel:
