@@ -17,9 +17,9 @@ from deploy.docs.describe import Setting, settings
 from models.shared.codes import codes
 from models.shared.pixels.decoders import DECODERS, is_decodable
 from operators.deliver import statuses
+from operators.domain.hl7.charsets import CHARACTER_SETS
 from operators.domain.reasons import REASONS
 from operators.notify.acks import Answer, outcome_of
-from operators.notify.charsets import CHARACTER_SETS
 from operators.notify.config import ErrorPolicy, Hl7Version
 from operators.priors.answers import INSTANCE_FIELDS, SERIES_FIELDS, STUDY_FIELDS
 from operators.priors.relevance import REASON_SENTENCES

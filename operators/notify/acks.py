@@ -1,46 +1,9 @@
-"""MLLP blocks and the answers in them: bytes as they come off the wire enter, whole blocks and their meaning leave."""
+"""Acknowledgements: the content of a block that a peer answered with enters, what it means leaves."""
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
 
 from operators.notify.config import ErrorPolicy
-
-# HL7 v2.5.1 Appendix C (Minimal Lower Layer Protocol).
-BLOCK_START: Final = b"\x0b"
-BLOCK_END: Final = b"\x1c\x0d"
-ANSWER_MAX_BYTES: Final = 1 << 20
-
-
-class AnswerTooLargeError(ValueError):
-    """A block grew past what any acknowledgement needs: the peer does not speak MLLP to us."""
-
-
-def block(message: bytes) -> bytes:
-    """Wrap one message in a block. Raises ValueError when the message holds the block's own delimiters."""
-    if BLOCK_START in message or BLOCK_END[:1] in message:
-        raise ValueError("the message holds a delimiter of the block")
-    return BLOCK_START + message + BLOCK_END
-
-
-class BlockBuffer:
-    """Collects bytes in any portions and gives back whole blocks; what stands between blocks is skipped."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, portion: bytes) -> list[bytes]:
-        """Take a portion; return the contents of the blocks that it completes. Raises AnswerTooLargeError."""
-        self._held += portion
-        blocks = []
-        while (end := self._held.find(BLOCK_END)) >= 0:
-            whole, self._held = self._held[:end], self._held[end + len(BLOCK_END) :]
-            start = whole.find(BLOCK_START)
-            if start >= 0:
-                blocks.append(whole[start + 1 :])
-        if len(self._held) > ANSWER_MAX_BYTES:
-            raise AnswerTooLargeError
-        return blocks
 
 
 class Outcome(Enum):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from operators.domain.errors import ConfigError
+from operators.domain.hl7.charsets import CHARACTER_SETS, CharacterSet, fits
+from operators.domain.hl7.er7 import LineBreak
 from operators.domain.ids import Destination
-from operators.notify.charsets import CHARACTER_SETS, CharacterSet, fits
-from operators.notify.er7 import LineBreak
 
 _HOST: Final = re.compile(r"[A-Za-z0-9:_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _CODE: Final = re.compile(r"[A-Za-z0-9._-]+")

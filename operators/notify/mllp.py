@@ -12,21 +12,15 @@ from collections.abc import Iterator
 from operators.domain.clock import Clock, SystemClock
 from operators.domain.drafts import Document
 from operators.domain.errors import ConfigError, PermanentError, TransientError
+from operators.domain.hl7.framing import BlockBuffer, BlockTooLargeError, block
 from operators.domain.reasons import ReasonCode
-from operators.notify.acks import (
-    Answer,
-    AnswerTooLargeError,
-    BlockBuffer,
-    Outcome,
-    block,
-    outcome_of,
-    read_answer,
-)
+from operators.notify.acks import Answer, Outcome, outcome_of, read_answer
 from operators.notify.config import MllpDestination, TlsFiles
 
 logger = logging.getLogger(__name__)
 
 _PORTION_BYTES = 65536
+_ANSWER_MAX_BYTES = 1 << 20
 
 
 class MllpSender:
@@ -73,7 +67,7 @@ class MllpSender:
                 return self._once(message, control_id)
         except TimeoutError as exc:
             raise self._away("no answer in time") from exc
-        except AnswerTooLargeError as exc:
+        except BlockTooLargeError as exc:
             raise self._away("the answer is not MLLP") from exc
         except OSError as exc:
             raise self._away(type(exc).__name__) from exc
@@ -101,7 +95,7 @@ class MllpSender:
 
     def _answers(self, connection: socket.socket) -> Iterator[Answer]:
         """Yield answers until the peer hangs up. Raises TimeoutError when `ack_timeout_s` is over."""
-        buffer = BlockBuffer()
+        buffer = BlockBuffer(_ANSWER_MAX_BYTES)
         deadline_s = self._clock.monotonic_s() + self._to.ack_timeout_s
         while True:
             left_s = deadline_s - self._clock.monotonic_s()

@@ -6,7 +6,7 @@ XPN (HL7 v2.5.1 2.A.89) is family^given^further given^suffix^prefix; its compone
 
 from dataclasses import dataclass
 
-from operators.notify.charsets import CharacterSet, fit
+from operators.domain.hl7.charsets import CharacterSet, fit
 
 _REPRESENTATION_CODES = ("A", "I", "P")  # HL7 table 0465: alphabetic, ideographic, phonetic
 

@@ -14,12 +14,8 @@ from collections.abc import Iterator
 from models.shared.codes import Code, UnknownCodeError, change_code, code, presence_code
 from operators.domain.drafts import Document, DocumentKind, DraftReport
 from operators.domain.errors import PermanentError
-from operators.domain.ids import control_id
-from operators.domain.messages import ChangeState, Comparison, EntityFinding, Patient, Presence
-from operators.domain.reasons import ReasonCode
-from operators.notify.charsets import FittedText, fit, fits
-from operators.notify.config import Hl7Version, MllpDestination
-from operators.notify.er7 import (
+from operators.domain.hl7.charsets import FittedText, fit, fits
+from operators.domain.hl7.er7 import (
     SEGMENT_END,
     components,
     dicom_date,
@@ -32,6 +28,10 @@ from operators.notify.er7 import (
     segment,
     timestamp,
 )
+from operators.domain.ids import control_id
+from operators.domain.messages import ChangeState, Comparison, EntityFinding, Patient, Presence
+from operators.domain.reasons import ReasonCode
+from operators.notify.config import Hl7Version, MllpDestination
 from operators.notify.names import FittedName, Spelling, fit_name
 
 _SEXES = frozenset({"M", "F", "O"})

@@ -3,30 +3,11 @@
 from dataclasses import dataclass, field
 
 from operators.domain.errors import ConfigError
+from operators.domain.server_tls import TlsConfig
 
 ANY_AE = "*"
 _MOST_ASSOCIATIONS = 200  # one process may hold them all, and select() knows 1024 descriptors
 _AE_MAX_CHARS = 16  # PS3.5 table 6.2-1, VR AE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsConfig:
-    """DICOM TLS (PS3.15 B.9 and later: TLS 1.2 or 1.3).
-
-    `certificate_path` and `key_path` are PEM files of this node; `ca_path` holds the authorities that client
-    certificates are checked against, `require_client_certificate` refuses a peer without one.
-    """
-
-    certificate_path: str
-    key_path: str
-    ca_path: str = ""
-    require_client_certificate: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.certificate_path or not self.key_path:
-            raise ConfigError("receive.tls: certificate_path and key_path must be given")
-        if self.require_client_certificate and not self.ca_path:
-            raise ConfigError("receive.tls: ca_path must be given to require client certificates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

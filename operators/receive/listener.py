@@ -28,6 +28,7 @@ from operators.domain.errors import TransientError
 from operators.domain.ids import AeTitle
 from operators.domain.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from operators.domain.messages import StoredInstance
+from operators.domain.server_tls import server_context
 from operators.receive.acceptance import COMMENTS, RefusalReason, StoreStatus, judge_association
 from operators.receive.command import StoreCommand
 from operators.receive.config import ReceiveConfig
@@ -36,7 +37,6 @@ from operators.receive.part10 import file_preface
 from operators.receive.server import StoreServer
 from operators.receive.spool import PartFile, Spool
 from operators.receive.storing import Storer, StoreRequest
-from operators.receive.tls import server_context
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Listener:
             ae,
             listening,
             open_sink=self.open_sink,
-            tls=server_context(config.tls) if config.tls else None,
+            tls=server_context(config.tls, "receive.tls") if config.tls else None,
             on_tls_failure=partial(self._count_refusal, "", "", RefusalReason.TLS),
             handlers=[(evt.EVT_REQUESTED, self.on_requested)],
         )

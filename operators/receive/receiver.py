@@ -4,7 +4,6 @@ The parent binds the port and hands it to its listeners. One that dies is replac
 the port's queue. Every tick the inbox gets what was stored since, so that quiet times are noticed too.
 """
 
-import errno
 import logging
 import multiprocessing
 import socket
@@ -19,17 +18,15 @@ from typing import Any
 
 from operators.domain.errors import ConfigError
 from operators.domain.inbox import Inbox
+from operators.domain.listening import bind
 from operators.domain.messages import StoredInstance
-from operators.domain.reasons import ReasonCode
+from operators.domain.server_tls import server_context
 from operators.receive.config import ReceiveConfig
 from operators.receive.listener import STOP, WRITER, ListenerSetup, listen
 from operators.receive.spool import Spool
-from operators.receive.tls import server_context
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 128
-_BIND_AGAIN_S = 3.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _STEADY_AFTER_S = 10.0
 
@@ -86,9 +83,9 @@ class Receiver:
         Raises ConfigError for TLS files or a spool that cannot be used and, with PORT_IN_USE, for a taken port.
         """
         if self._config.tls is not None:
-            server_context(self._config.tls)
+            server_context(self._config.tls, "receive.tls")
         _prepare(self._setup.spool_root)
-        self._listening = bind(self._config.bind, self._config.port)
+        self._listening = bind(self._config.bind, self._config.port, what="DICOM port")
         for number in range(self._config.processes):
             self._spawn(number, failures=0)
         self._thread.start()
@@ -191,29 +188,3 @@ def _tell_to_stop(child: _Child) -> None:
         child.pipe.send(STOP)
     except OSError as exc:
         logger.info("listener.gone", extra={"kind": type(exc).__name__})
-
-
-def bind(address: str, port: int, *, again_s: float = _BIND_AGAIN_S) -> socket.socket:
-    """Return a listening socket; a taken port is tried again for `again_s`.
-
-    Listeners of a parent that was killed let go of the port within moments.
-
-    Raises ConfigError with PORT_IN_USE when the port stays taken, or when the address is not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    deadline_s = time.monotonic() + again_s
-    while True:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((address, port))
-        except OSError as exc:
-            listening.close()
-            if exc.errno != errno.EADDRINUSE:
-                raise ConfigError(f"receive: {address} cannot be listened on") from exc
-            if time.monotonic() >= deadline_s:
-                raise ConfigError(f"The DICOM port {port} on {address} is taken.", ReasonCode.PORT_IN_USE) from exc
-            time.sleep(0.1)
-        else:
-            listening.listen(_BACKLOG)
-            return listening

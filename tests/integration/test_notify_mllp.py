@@ -13,8 +13,8 @@ import pytest
 
 from operators.domain.drafts import Document, DocumentKind
 from operators.domain.errors import ConfigError, PermanentError, TransientError
+from operators.domain.hl7.framing import BlockBuffer, block
 from operators.domain.reasons import ReasonCode
-from operators.notify.acks import BlockBuffer, block
 from operators.notify.config import ErrorPolicy, MllpDestination, TlsFiles
 from operators.notify.mllp import MllpSender
 from operators.notify.oru import build_oru
@@ -66,7 +66,7 @@ class ScriptedRis:
             plain.close()
             return
         self._open.append(connection)
-        buffer = BlockBuffer()
+        buffer = BlockBuffer(1 << 20)
         try:
             while portion := connection.recv(65536):
                 for content in buffer.feed(portion):

@@ -16,8 +16,8 @@ from pynetdicom.sop_class import Verification
 from app.postgres.ports import LOOPBACK
 from operators.domain.database import Pool
 from operators.domain.errors import ConfigError
+from operators.domain.listening import bind
 from operators.domain.reasons import ReasonCode
-from operators.receive.receiver import bind
 from tests.support.objects import (
     ct_slice,
     save,
@@ -66,7 +66,7 @@ def test_an_association_that_breaks_off_leaves_no_half_file(node: RunningReceive
 
 def test_a_taken_port_is_named(node: RunningReceiver) -> None:
     with pytest.raises(ConfigError, match=str(node.receiver.port)) as caught:
-        bind(LOOPBACK, node.receiver.port, again_s=0.0)
+        bind(LOOPBACK, node.receiver.port, what="DICOM port", again_s=0.0)
 
     assert caught.value.code is ReasonCode.PORT_IN_USE
 

@@ -6,11 +6,11 @@ import hl7
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.domain.hl7.charsets import CHARACTER_SETS, fit, fits
+from operators.domain.hl7.er7 import LineBreak, escape_line
+from operators.domain.hl7.framing import BlockBuffer, block
 from operators.domain.ids import AccessionNumber
 from operators.domain.messages import Patient
-from operators.notify.acks import BlockBuffer, block
-from operators.notify.charsets import CHARACTER_SETS, fit, fits
-from operators.notify.er7 import LineBreak, escape_line
 from operators.notify.names import fit_name
 from operators.notify.oru import build_oru
 from tests.unit.notify.drafts import a_draft, a_study, destination
@@ -99,7 +99,7 @@ def test_no_text_breaks_the_message_in_any_character_set(name: str, sentence: st
 
     content = build_oru(draft, to).content
 
-    assert BlockBuffer().feed(block(content)) == [content]
+    assert BlockBuffer(1 << 20).feed(block(content)) == [content]
     text = content.decode(to.charset.codec)
     segments = text.split("\r")
     assert segments.pop() == ""

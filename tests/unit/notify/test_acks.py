@@ -1,45 +1,9 @@
-"""MLLP blocks and acknowledgements."""
+"""Acknowledgements."""
 
 import pytest
 
-from operators.notify.acks import (
-    ANSWER_MAX_BYTES,
-    Answer,
-    AnswerTooLargeError,
-    BlockBuffer,
-    Outcome,
-    block,
-    outcome_of,
-    read_answer,
-)
+from operators.notify.acks import Answer, Outcome, outcome_of, read_answer
 from operators.notify.config import ErrorPolicy
-
-
-def test_blocks_are_found_in_single_bytes_and_with_noise_between() -> None:
-    stream = b"noise" + block(b"one") + b"\r\n" + block(b"two") + block(b"three")
-    buffer = BlockBuffer()
-
-    found = [content for byte in stream for content in buffer.feed(bytes([byte]))]
-
-    assert found == [b"one", b"two", b"three"]
-
-
-def test_several_blocks_in_one_portion_are_all_found() -> None:
-    assert BlockBuffer().feed(block(b"one") + block(b"two") + b"\x0bthr") == [b"one", b"two"]
-
-
-def test_endless_answer_is_refused() -> None:
-    buffer = BlockBuffer()
-
-    assert buffer.feed(b"\x0b" + b"x" * (ANSWER_MAX_BYTES - 1)) == []
-    with pytest.raises(AnswerTooLargeError):
-        buffer.feed(b"x")
-
-
-@pytest.mark.parametrize("message", [b"a\x0bb", b"a\x1cb"])
-def test_message_with_a_delimiter_of_the_block_is_refused(message: bytes) -> None:
-    with pytest.raises(ValueError, match="delimiter"):
-        block(message)
 
 
 def test_answer_is_read_with_its_error_code() -> None:

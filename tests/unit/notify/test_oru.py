@@ -11,11 +11,11 @@ from hl7apy.parser import parse_message
 
 from operators.domain.drafts import DraftReport
 from operators.domain.errors import PermanentError
+from operators.domain.hl7.er7 import LineBreak
 from operators.domain.ids import AccessionNumber, InstanceUid, Revision, control_id
 from operators.domain.messages import ChangeState, Patient, Presence
 from operators.domain.reasons import ReasonCode
 from operators.notify.config import Hl7Version, MllpDestination, ResultStatus
-from operators.notify.er7 import LineBreak
 from operators.notify.oru import build_oru
 from tests.unit.notify.drafts import (
     OTHER_STUDY_UID,

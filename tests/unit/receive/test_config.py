@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from operators.domain.errors import ConfigError
-from operators.receive.config import ReceiveConfig, SpoolConfig, TlsConfig
+from operators.domain.server_tls import TlsConfig
+from operators.receive.config import ReceiveConfig, SpoolConfig
 
 
 @pytest.mark.parametrize(

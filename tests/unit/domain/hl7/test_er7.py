@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from operators.notify.er7 import dicom_timestamp, escape_line, numeric, segment, timestamp
+from operators.domain.hl7.er7 import dicom_timestamp, escape_line, numeric, segment, timestamp
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0.000"), (1.0, "1.000"), (1e-9, "0.000"), (0.12349, "0.123")])
