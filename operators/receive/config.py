@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from operators.domain.errors import ConfigError
-from operators.domain.server_tls import TlsConfig
+from operators.domain.tls_config import TlsConfig
 
 ANY_AE = "*"
 _MOST_ASSOCIATIONS = 200  # one process may hold them all, and select() knows 1024 descriptors

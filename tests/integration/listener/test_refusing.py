@@ -12,7 +12,7 @@ from app.migrate import migrate
 from app.postgres import EmbeddedPostgres
 from app.postgres.ports import LOOPBACK
 from operators.domain.database import Pool
-from operators.domain.server_tls import TlsConfig
+from operators.domain.tls_config import TlsConfig
 from operators.receive.config import SpoolConfig
 from operators.receive.part10 import file_preface
 from tests.support.objects import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from operators.domain.errors import ConfigError
-from operators.domain.server_tls import TlsConfig
+from operators.domain.tls_config import TlsConfig
 from operators.receive.config import ReceiveConfig, SpoolConfig
 
 
