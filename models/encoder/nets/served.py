@@ -144,7 +144,9 @@ class ServedEncoder(nn.Module):
         frames, grid, _ = self.shape
         cut = images.reshape(-1, frames, self.thick, grid, self.patch_px, grid, self.patch_px)
         vectors = cut.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, grid * grid, self.thick * self.patch_px**2)
-        tokens = self.spatial(self.embed(vectors) + self.modality)
+        # The first norm takes no notice of a common shift, but it cancels badly where a patch is nearly of one shade.
+        level = vectors.mean(dim=-1, keepdim=True)
+        tokens = self.spatial(self.embed(vectors - level) + self.modality)
         if self.temporal is None:
             return tokens
         width = tokens.shape[-1]

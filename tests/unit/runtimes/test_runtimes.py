@@ -28,6 +28,16 @@ def test_a_runtime_answers_as_the_reference(make: Callable[[], Runtime]) -> None
 
 
 @on_each
+@pytest.mark.parametrize("shade", [0.0, 100 / 255, 200 / 255, 1.0])
+def test_an_image_of_one_shade_is_read_alike(make: Callable[[], Runtime], shade: float) -> None:
+    """The first norm sees nothing but rounding there, and each runtime rounds in its own way."""
+    black, image = np.zeros_like(IMAGES[:1]), np.full_like(IMAGES[:1], shade)
+    (expected,) = OnnxRuntime(threads=1).open(GRAPH).run(["tokens"], {"images": black})
+    (tokens,) = make().open(GRAPH).run(["tokens"], {"images": image})
+    np.testing.assert_allclose(tokens, expected, atol=2e-5 * float(np.abs(expected).max()))
+
+
+@on_each
 def test_an_answer_is_not_overwritten_by_the_next(make: Callable[[], Runtime]) -> None:
     graph = make().open(GRAPH)
     (first,) = graph.run(["tokens"], {"images": IMAGES[:1]})
