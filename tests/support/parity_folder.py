@@ -49,13 +49,16 @@ def main(arguments: list[str]) -> int:
     model = load_plain(state, SIZES)
     with torch.inference_mode():
         np.savez(out / "encoder_films_of_three_modalities.npz", **_encoder(model, depth=1, routers=[2, 0, 1]))
+        np.savez(out / "encoder_one_film_in_bytes.npz", **_in_few_bytes(_encoder(model, depth=1, routers=[2])))
         np.savez(out / "encoder_volumes_of_two_depths.npz", **_encoder(model, depth=12, routers=[0, 2]))
         np.savez(out / "conditional_mixed_films.npz", **_conditional(model, 1, [1, 0, 1, 2], [5, 399, 5, 0]))
         np.savez(out / "conditional_volumes.npz", **_conditional(model, 8, [2, 0], [201, 7]))
+        np.savez(out / "conditional_few_bytes.npz", **_in_few_bytes(_conditional(model, 1, [1, 0], [5, 300])))
         np.savez(out / "conditional_same_film.npz", **_conditional(model, 1, [1, 1, 1], [1, 2, 3], images=1))
         np.savez(out / "rerank_films.npz", **_rerank(model, 1, router=1, count=4))
         np.savez(out / "rerank_volumes.npz", **_rerank(model, 4, router=2, count=3))
     np.savez(out / "pos_embedding.npz", pos=position_table(SIZES.width).numpy())
+    np.savez(out / "pos_embedding_first_rows.npz", pos=position_table(SIZES.width)[:36].numpy())
     return 0
 
 
@@ -77,6 +80,15 @@ def _encoder(model: PlainMedReCo, depth: int, routers: list[int]) -> Arrays:
     videos = _videos(depth, len(routers))
     tokens = [model.visual_transformer(video[None], router) for video, router in zip(videos, routers, strict=True)]
     return {"video": videos.numpy(), "modality": np.array(routers), "tokens": torch.cat(tokens).numpy()}
+
+
+def _in_few_bytes(arrays: Arrays) -> Arrays:
+    """Store the same in other types: shades as bytes, small whole numbers, a lone one without an axis, doubles."""
+    numbers = {name: arrays[name].astype(np.uint16) for name in ("modality", "condition_index") if name in arrays}
+    lone = {name: values.reshape(()) for name, values in numbers.items() if values.size == 1}
+    shades = {"video": np.rint(arrays["video"] * 255).astype(np.uint8)}
+    rest = {name: values.astype(np.float64) for name, values in arrays.items()}
+    return rest | numbers | lone | shades
 
 
 def _read(model: PlainMedReCo, videos: torch.Tensor, conditions: list[int], routers: list[int]) -> Reading:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.encoder.parity.checks import ParityRow
 from models.encoder.result import ExitCode, write_rows
+from models.importing.refusals import ImportRefusedError
 from models.shared.checkpoints import CheckpointError
 
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         for row in measure_parity(fixtures, options.path or ("torch", "onnx")):
             print(_line(row), file=sys.stderr, flush=True)
             rows.append(asdict(row))
-    except CheckpointError as exc:
+    except (CheckpointError, ImportRefusedError) as exc:
         print(exc, file=sys.stderr)
         return ExitCode.REFUSED_INPUT
     ok = all(row["status"] != "fail" for row in rows) and any(row["status"] == "pass" for row in rows)

@@ -12,16 +12,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from models.encoder.nets.medreco import RetrievalModel, load_retrieval
 from models.encoder.parity.checks import MalformedError
 from models.encoder.parity.runners import OnnxRunner, Runner, TorchRunner
+from models.importing.convert.reading import read_source
 from models.shared.checkpoints import FUSION_HEADS, POSITION_GRID, RERANK_HEADS, CheckpointError
 
-CHECKPOINT: Final = "retrieval.safetensors"
+CHECKPOINTS: Final = tuple(f"retrieval.{ending}" for ending in ("safetensors", "pt", "pth", "bin", "ckpt"))
+"""Names a checkpoint may have; of several, the first."""
+
 CONFIG: Final = "retrieval_config.json"
 FIXTURE_TEXT_NORM_EPS: Final = 1e-12  # what a text encoder of the reference has where its configuration says nothing
 _WITH_VIDEO: Final = ("encoder_", "conditional_", "rerank_", "training_forward")
@@ -78,23 +79,20 @@ class FixtureFolder:
         self._scratch = scratch
 
     @property
-    def has_checkpoint(self) -> bool:
-        """Whether there is a retrieval checkpoint at all."""
-        return (self.path / CHECKPOINT).is_file()
+    def checkpoint(self) -> Path | None:
+        """The retrieval checkpoint, where there is one."""
+        return next((self.path / name for name in CHECKPOINTS if (self.path / name).is_file()), None)
 
     @cached_property
     def state(self) -> Mapping[str, Tensor]:
-        """The checkpoint. Raises CheckpointError (unreadable), MalformedError without one."""
-        if not self.has_checkpoint:
-            raise MalformedError(f"{CHECKPOINT} is missing in the folder")
-        try:
-            return load_file(self.path / CHECKPOINT)
-        except (OSError, SafetensorError) as exc:
-            raise CheckpointError("unreadable", [CHECKPOINT]) from exc
+        """The checkpoint's entries. Raises ImportRefusedError (unreadable), MalformedError without one."""
+        if self.checkpoint is None:
+            raise MalformedError(f"{CHECKPOINTS[0]} is missing in the folder")
+        return read_source(self.checkpoint).state
 
     @cached_property
     def model(self) -> RetrievalModel:
-        """The retrieval model. Raises CheckpointError, and MalformedError without a checkpoint."""
+        """The retrieval model. Raises ImportRefusedError, CheckpointError, MalformedError without a checkpoint."""
         return load_retrieval(
             self.state,
             side_px=self.config.side_px or self._side_px_of_arrays(),

@@ -58,9 +58,9 @@ def _positions(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Che
     _torch_only(path)
     count, width = arrays["pos"].shape
     rows, columns = folder.config.position_grid
-    if rows * columns != count:
+    if rows * columns < count:
         rows = columns = isqrt(count)
-    yield relative("pos", sinusoidal_positions(rows, columns, width), arrays["pos"])
+    yield relative("pos", sinusoidal_positions(rows, columns, width)[:count], arrays["pos"])
 
 
 def _metrics(arrays: Arrays, path: str) -> Iterator[Check]:
@@ -79,7 +79,7 @@ def _metrics(arrays: Arrays, path: str) -> Iterator[Check]:
 
 def _losses(arrays: Arrays, path: str) -> Iterator[Check]:
     _torch_only(path)
-    similarity, truth = torch.from_numpy(arrays["pred_sim"]), torch.from_numpy(arrays["true_sim"])
+    similarity, truth = (torch.from_numpy(arrays[name]).float() for name in ("pred_sim", "true_sim"))
     for array, reference in arrays.items():
         if (found := _NAMED.fullmatch(array)) and found["loss"] in _LOSSES:
             loss, tolerance = _LOSSES[found["loss"]]
@@ -94,7 +94,7 @@ def _losses(arrays: Arrays, path: str) -> Iterator[Check]:
             yield _diagonal(array, similarity, arrays, float(found["temperature"]))
     yield from _triplets(arrays, similarity, truth)
     if "bce" in arrays:
-        logits, labels = torch.from_numpy(arrays["bce_logits"]), torch.from_numpy(arrays["bce_labels"])
+        logits, labels = (torch.from_numpy(arrays[name]).float() for name in ("bce_logits", "bce_labels"))
         costs = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         yield relative("bce", costs.mean(dim=-1).numpy(), arrays["bce"], LOSS_TOLERANCE)
 

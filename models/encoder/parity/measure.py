@@ -19,7 +19,7 @@ from models.encoder.parity.checks import (
     row_of,
     skip,
 )
-from models.encoder.parity.folder import CHECKPOINT, CONFIG, FixtureFolder, read_arrays
+from models.encoder.parity.folder import CHECKPOINTS, CONFIG, FixtureFolder, read_arrays
 from models.encoder.parity.formulas import formula_checkers
 from models.encoder.parity.preprocessing import preprocessing_checkers
 from models.encoder.parity.retrieval import retrieval_checkers
@@ -30,7 +30,7 @@ from models.shared.pixels import PixelError
 
 PATHS: Final = ("torch", "onnx")
 UNKNOWN: Final = "no comparison is known for a file of this name"
-_COMPANIONS: Final = frozenset({CHECKPOINT, CONFIG, "preprocessing_manifest.json", "README.md"} | VLM_FILES)
+_COMPANIONS: Final = frozenset({*CHECKPOINTS, CONFIG, "preprocessing_manifest.json", "README.md"} | VLM_FILES)
 _OWN_GRAPHS: Final = "exported_"
 """What tests without torch keep beside the fixtures: made by this code, nothing to compare it with."""
 
@@ -51,11 +51,11 @@ _NOT_COMPUTED: Final = (
 def measure_parity(fixtures: Path, paths: Sequence[str] = PATHS) -> Iterator[ParityRow]:
     """Compare every file of the folder by each of `paths`: at least one row for each file, but for those of the model.
 
-    Raises CheckpointError where the checkpoint is refused.
+    Raises CheckpointError or ImportRefusedError where the checkpoint is refused.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = FixtureFolder(fixtures, Path(scratch))
-        if folder.has_checkpoint:
+        if folder.checkpoint:
             _ = folder.model  # a checkpoint that is refused is so before anything is measured
         checkers = _checkers(folder)
         for file in sorted(path for path in fixtures.iterdir() if path.is_file()):
@@ -96,6 +96,8 @@ def _row(name: str, arrays: Arrays, checker: Checker, path: str) -> ParityRow:
         raise
     except KeyError as exc:
         return failure(name, path, f"the array or entry {exc} is missing")
+    except MalformedError as exc:
+        return failure(name, path, str(exc))
     except _NOT_COMPUTED as exc:
         return failure(name, path, f"could not be computed: {type(exc).__name__}: {exc}".splitlines()[0])
     left = sorted(arrays.keys() - checker.inputs - {array for check in checks for array in check.covers})

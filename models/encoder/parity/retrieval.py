@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from models.encoder.parity.checks import (
     relative,
 )
 from models.encoder.parity.folder import FixtureFolder
+from models.encoder.parity.inputs import images_of, numbers_of, per_row
 from models.encoder.parity.runners import ALL_MAPS, FloatArray, IntArray, Named, encode_rows, read_rows
 from models.encoder.selection import rerank_side, select_tokens, strongest_tokens
 from models.shared.positions import sinusoidal_positions
@@ -49,8 +50,10 @@ def retrieval_checkers(folder: FixtureFolder) -> tuple[Checker, ...]:
 
 def _encoder(folder: FixtureFolder, name: str, arrays: Arrays, path: str) -> Iterator[Check]:
     tolerance = LOW_CONTRAST_TOLERANCE if "low_contrast" in name else TOKEN_TOLERANCE
-    videos, routers = arrays["video"].astype(np.float32), _per_row(arrays["modality"], len(arrays["video"]))
-    yield relative("tokens", encode_rows(folder.runner(path), videos, routers), arrays["tokens"], tolerance)
+    videos = images_of(arrays)
+    routers = numbers_of(arrays, "modality", len(videos))
+    if "tokens" in arrays:
+        yield relative("tokens", encode_rows(folder.runner(path), videos, routers), arrays["tokens"], tolerance)
     if path != "torch":
         return  # what lies between is no output of a served graph
     for array, values in _intermediates(folder.model, videos, routers).items():
@@ -93,14 +96,14 @@ def _intermediates(model: RetrievalModel, videos: FloatArray, routers: IntArray)
 def _conditional(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Check]:
     """Per row its own condition, or all conditions on the only image."""
     runner = folder.runner(path)
-    videos = arrays["video"].astype(np.float32)
+    videos = images_of(arrays)
     videos = videos.reshape(-1, *videos.shape[2:])  # (conditions, images of each, 1, D, S, S)
-    count = max(len(videos), len(arrays["condition_index"]))
-    conditions, routers = _per_row(arrays["condition_index"], count), _per_row(arrays["modality"], count)
+    count = max(len(videos), arrays["condition_index"].size)
+    conditions, routers = (numbers_of(arrays, name, count) for name in ("condition_index", "modality"))
     tokens = encode_rows(runner, videos, routers[: len(videos)])
     if "image_tokens" in arrays:
         yield relative("image_tokens", tokens, arrays["image_tokens"])
-    readings = read_rows(runner, _per_row(tokens, count), conditions, routers)
+    readings = read_rows(runner, per_row(tokens, count), conditions, routers)
     for name, array in _READINGS.items():
         if array in arrays:
             yield relative(array, readings[name], arrays[array])
@@ -116,10 +119,9 @@ def _conditional(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[C
 def _rerank(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Check]:
     """Image 0 is the query, the others are its candidates."""
     runner = folder.runner(path)
-    videos = arrays["video"].astype(np.float32)
+    videos = images_of(arrays)
     videos = videos.reshape(-1, *videos.shape[-4:])
-    routers = _per_row(arrays["modality"], len(videos))
-    conditions = _per_row(arrays["condition_index"], len(videos))
+    conditions, routers = (numbers_of(arrays, name, len(videos)) for name in ("condition_index", "modality"))
     tokens = encode_rows(runner, videos, routers)
     readings = read_rows(runner, tokens, conditions, routers)
     if "fused" in arrays:
@@ -134,7 +136,8 @@ def _rerank(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Check]
     sides = rerank_side(readings["latents"], selected)
     query, candidates = np.repeat(sides[:1], len(sides) - 1, axis=0), sides[1:]
     logits = runner.rerank(query, candidates, int(routers[0]))
-    yield relative("rerank_logits", logits, arrays["rerank_logits"])
+    if "rerank_logits" in arrays:
+        yield relative("rerank_logits", logits, arrays["rerank_logits"])
     if "rerank_logits_swapped" in arrays:
         swapped = runner.rerank(candidates, query, int(routers[0]))
         yield relative("rerank_logits_swapped", swapped, arrays["rerank_logits_swapped"])
@@ -142,14 +145,18 @@ def _rerank(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Check]
 
 
 def _selection(arrays: Arrays, chosen: NDArray[np.intp], selected: FloatArray) -> Iterator[Check]:
-    """Compare tokens as sets: the reranker does not see their order."""
+    """Compare tokens as sets: the reranker does not see their order. Without their numbers, in that of attention."""
     if "topk_indices" not in arrays:
+        if "selected_tokens_plus_pos" in arrays:
+            yield relative("selected_tokens_plus_pos", selected, arrays["selected_tokens_plus_pos"])
         return
-    reference = arrays["topk_indices"]
+    reference = arrays["topk_indices"].reshape(chosen.shape)
     yield exact("topk_indices", np.sort(chosen), np.sort(reference))
     if "selected_tokens_plus_pos" in arrays and np.array_equal(np.sort(chosen), np.sort(reference)):
         ours = np.take_along_axis(selected, np.argsort(chosen)[..., None], axis=1)
-        theirs = np.take_along_axis(arrays["selected_tokens_plus_pos"], np.argsort(reference)[..., None], axis=1)
+        theirs = np.take_along_axis(
+            arrays["selected_tokens_plus_pos"].reshape(selected.shape), np.argsort(reference)[..., None], axis=1
+        )
         yield relative("selected_tokens_plus_pos", ours, theirs)
 
 
@@ -178,10 +185,3 @@ def _top_k(folder: FixtureFolder, arrays: Arrays) -> int:
 
 def _positions(folder: FixtureFolder) -> NDArray[np.float32]:
     return sinusoidal_positions(*folder.config.position_grid, folder.model.sizes.width)
-
-
-def _per_row(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """Repeat values for `count` rows: one for all, or each for the images that share it."""
-    if not len(values) or count % len(values):
-        raise MalformedError(f"{len(values)} values for {count} rows")
-    return np.repeat(values, count // len(values), axis=0)

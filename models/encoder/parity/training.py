@@ -11,9 +11,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.encoder.nets.text import load_text
-from models.encoder.parity.checks import Arrays, Check, Checker, NotApplicableError, absolute, relative
+from models.encoder.parity.checks import (
+    TOKEN_TOLERANCE,
+    Arrays,
+    Check,
+    Checker,
+    NotApplicableError,
+    absolute,
+    relative,
+)
 from models.encoder.parity.folder import FixtureFolder
 from models.encoder.parity.formulas import LOSS_TOLERANCE
+from models.encoder.parity.inputs import images_of, numbers_of
 from models.encoder.parity.runners import encode_rows, read_rows
 from models.encoder.train.objectives import image_text_contrastive, smooth_average_precision
 
@@ -45,11 +54,25 @@ def _forward(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Check
     """Conditions by images, in evaluation mode; the reranker's loss is off there, and its values are zero."""
     if path != "torch":
         raise NotApplicableError(ONNX_NOT_APPLICABLE)
-    conditions, images = arrays["video"].shape[:2]
-    latents, logits = _images(folder, arrays)
-    texts = _texts(folder, arrays).reshape(conditions, images, -1)
     temperature = float(folder.state["log_temperature"].double().exp().clamp(*TEMPERATURES))
-    positive = torch.from_numpy(arrays["gt_similarity"]) >= float(arrays["positive_threshold"])
+    values = _values(folder, arrays, temperature)
+    for array, value in values.items():
+        if array in arrays:
+            tolerance = TOKEN_TOLERANCE if array.endswith("_latents") else LOSS_TOLERANCE
+            yield relative(array, value.numpy(), arrays[array], tolerance)
+    for array, number in (
+        ("log_temperature", folder.state["log_temperature"].numpy()),
+        ("temperature_used", np.array(temperature)),
+    ):
+        if array in arrays:
+            yield absolute(array, number, arrays[array])
+
+
+def _values(folder: FixtureFolder, arrays: Arrays, temperature: float) -> dict[str, Tensor]:
+    """Latents (conditions, images, D), the losses of each condition, and their total."""
+    latents, logits = _images(folder, arrays)
+    texts = _texts(folder, arrays).reshape(latents.shape)
+    positive = torch.from_numpy(arrays["gt_similarity"]).float() >= float(arrays["positive_threshold"])
     tau = float(arrays["smooth_ap_tau"])
     losses = {
         "info_nce": _each(
@@ -61,25 +84,20 @@ def _forward(folder: FixtureFolder, arrays: Arrays, path: str) -> Iterator[Check
             for image, wanted in zip(latents, positive, strict=True)
         ),
         "abnormal_bce": functional.binary_cross_entropy_with_logits(
-            logits, torch.from_numpy(arrays["abnormal_labels"]), reduction="none"
+            logits, torch.from_numpy(arrays["abnormal_labels"]).float(), reduction="none"
         ).mean(dim=-1),
-        "rerank": torch.zeros(conditions),
+        "rerank": torch.zeros(len(latents)),
     }
-    yield relative("image_latents", latents.numpy(), arrays["image_latents"])
-    yield relative("text_latents", texts.numpy(), arrays["text_latents"])
-    for array, values in losses.items():
-        yield relative(array, values.numpy(), arrays[array], LOSS_TOLERANCE)
-    total = sum(values.mean() for values in losses.values())
-    yield relative("total_loss", np.array(total), arrays["total_loss"], LOSS_TOLERANCE)
-    yield absolute("log_temperature", folder.state["log_temperature"].numpy(), arrays["log_temperature"])
-    yield absolute("temperature_used", np.array(temperature), arrays["temperature_used"])
+    total = _each(values.mean() for values in losses.values()).sum()
+    return {"image_latents": latents, "text_latents": texts, **losses, "total_loss": total}
 
 
 def _images(folder: FixtureFolder, arrays: Arrays) -> tuple[Tensor, Tensor]:
     """Latents (conditions, images, D) and abnormality logits (conditions, images)."""
-    conditions, images = arrays["video"].shape[:2]
-    videos = arrays["video"].reshape(conditions * images, *arrays["video"].shape[2:])
-    routers, entities = (np.repeat(arrays[name], images) for name in ("modality", "condition_index"))
+    videos = images_of(arrays)
+    conditions, images = videos.shape[:2]
+    videos = videos.reshape(conditions * images, *videos.shape[2:])
+    routers, entities = (numbers_of(arrays, name, len(videos)) for name in ("modality", "condition_index"))
     runner = folder.runner("torch")
     readings = read_rows(runner, encode_rows(runner, videos, routers), entities, routers)
     latents, logits = torch.from_numpy(readings["embeddings"]), torch.from_numpy(readings["logits"])
@@ -89,7 +107,7 @@ def _images(folder: FixtureFolder, arrays: Arrays) -> tuple[Tensor, Tensor]:
 def _texts(folder: FixtureFolder, arrays: Arrays) -> Tensor:
     encoder = load_text(folder.state, norm_eps=folder.config.text_norm_eps)
     with torch.inference_mode():
-        return encoder(torch.from_numpy(arrays["input_ids"]), torch.from_numpy(arrays["attention_mask"]))
+        return encoder(*(torch.from_numpy(arrays[name]).long() for name in ("input_ids", "attention_mask")))
 
 
 def _each(values: Iterator[Tensor]) -> Tensor:

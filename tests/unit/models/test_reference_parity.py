@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.training import REPOSITORY, run_training_module
+from tests.support.training import REPOSITORY, run_training_module, training_interpreter
 
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "medreco_parity"
 FILES = sorted(path.name for path in FIXTURES.glob("*.npz"))
@@ -55,11 +55,12 @@ def test_torch_agrees_with_a_plain_model_of_other_sizes(other_folder: Path, tmp_
 def test_exported_graphs_agree_with_a_plain_model_of_other_sizes(other_folder: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
     few.mkdir()
-    for name in ("retrieval.safetensors", "retrieval_config.json", "conditional_volumes.npz", "rerank_films.npz"):
+    arrays = ("conditional_few_bytes.npz", "conditional_volumes.npz", "rerank_films.npz")
+    for name in ("retrieval.safetensors", "retrieval_config.json", *arrays):
         shutil.copy(other_folder / name, few / name)
     done = run_training_module("models.encoder.parity", str(few), "--out", str(tmp_path), "--path", "onnx")
     assert done.returncode == 0, done.stderr
-    assert [row["status"] for row in _rows(done).values()] == ["pass", "pass"]
+    assert {name: row["status"] for name, row in _rows(done).items()} == dict.fromkeys(arrays, "pass")
 
 
 def _shift(array: str, amount: float) -> Callable[[Arrays], None]:
@@ -133,7 +134,20 @@ def test_a_checkpoint_that_ends_early_is_refused(tmp_path: Path) -> None:
     content = (FIXTURES / "retrieval.safetensors").read_bytes()
     (tmp_path / "retrieval.safetensors").write_bytes(content[: len(content) // 2])
     done = run_training_module("models.encoder.parity", str(tmp_path), "--out", str(tmp_path))
-    assert (done.returncode, "unreadable" in done.stderr) == (4, True), done.stderr
+    assert (done.returncode, "ends too early" in done.stderr) == (4, True), done.stderr
+
+
+def test_a_torch_file_serves_as_checkpoint(other_folder: Path, tmp_path: Path) -> None:
+    for name in ("retrieval_config.json", "conditional_volumes.npz"):
+        shutil.copy(other_folder / name, tmp_path)
+    load = "import sys, torch; from safetensors.torch import load_file"
+    save = "torch.save({'model': load_file(sys.argv[1])}, sys.argv[2])"
+    paths = [str(other_folder / "retrieval.safetensors"), str(tmp_path / "retrieval.pt")]
+    interpreter = training_interpreter()
+    assert interpreter is not None  # the folder was made by it
+    subprocess.run([interpreter, "-c", f"{load}; {save}", *paths], check=True)
+    done = run_training_module("models.encoder.parity", str(tmp_path), "--out", str(tmp_path), "--path", "torch")
+    assert (done.returncode, set(_rows(done))) == (0, {"conditional_volumes.npz"}), done.stderr
 
 
 def test_parity_without_fixtures_names_what_is_missing(tmp_path: Path) -> None:
