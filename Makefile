@@ -74,7 +74,7 @@ train: $(VENV)-train/.installed ## train the bundle on DATA
 	$(TRAIN) -m models.encoder.train --data $(DATA) --out $(or $(OUT),build/train) --seed $(SEED)
 
 parity: $(VENV)-train/.installed ## compare the nets and their ONNX with the reference's numbers in FIXTURES
-	$(TRAIN) -m models.encoder.parity --fixtures $(FIXTURES) --out $(or $(OUT),build/parity)
+	$(TRAIN) -m models.encoder.parity --fixtures "$(FIXTURES)" --out "$(or $(OUT),build/parity)"
 
 evaluate: $(VENV)-train/.installed ## judge BUNDLE on DATA
 	$(TRAIN) -m models.encoder.evaluate --data $(DATA) --bundle $(BUNDLE) --out $(or $(OUT),build/evaluate)

@@ -11,7 +11,6 @@ from pathlib import Path
 from models.encoder.parity.checks import ParityRow
 from models.encoder.result import ExitCode, write_rows
 from models.importing.refusals import ImportRefusedError
-from models.shared.checkpoints import CheckpointError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,13 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
     if not any(fixtures.glob("*.npz")) and not any(fixtures.glob("*.safetensors")):
         print("retrieval.safetensors and its arrays (*.npz) are missing in the folder", file=sys.stderr)
         return ExitCode.MISSING_PREREQUISITE
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        print(f"{options.out} cannot be made a folder ({type(exc).__name__})", file=sys.stderr)
+        return ExitCode.USAGE
     rows: list[Mapping[str, object]] = []
     try:
         for row in measure_parity(fixtures, options.path or ("torch", "onnx")):
             print(_line(row), file=sys.stderr, flush=True)
             rows.append(asdict(row))
-    except (CheckpointError, ImportRefusedError) as exc:
+    except ImportRefusedError as exc:
         print(exc, file=sys.stderr)
         return ExitCode.REFUSED_INPUT
     ok = all(row["status"] != "fail" for row in rows) and any(row["status"] == "pass" for row in rows)

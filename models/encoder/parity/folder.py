@@ -17,7 +17,8 @@ from torch import Tensor
 from models.encoder.nets.medreco import RetrievalModel, load_retrieval
 from models.encoder.parity.checks import MalformedError
 from models.encoder.parity.runners import OnnxRunner, Runner, TorchRunner
-from models.importing.convert.reading import read_source
+from models.importing.convert.reading import Source, read_source
+from models.importing.refusals import refused
 from models.shared.checkpoints import FUSION_HEADS, POSITION_GRID, RERANK_HEADS, CheckpointError
 
 CHECKPOINTS: Final = tuple(f"retrieval.{ending}" for ending in ("safetensors", "pt", "pth", "bin", "ckpt"))
@@ -41,7 +42,10 @@ class FixtureConfig:
 
 
 def read_config(path: Path) -> FixtureConfig:
-    """Read `retrieval_config.json`; what it leaves out, or the whole of it, is as published. Raises CheckpointError."""
+    """Read `retrieval_config.json`; what it leaves out, or the whole of it, is as published.
+
+    Raises ImportRefusedError.
+    """
     if not path.is_file():
         return FixtureConfig()
     try:
@@ -58,7 +62,7 @@ def read_config(path: Path) -> FixtureConfig:
             text_norm_eps=float(content.get("text", {}).get("layer_norm_eps", FIXTURE_TEXT_NORM_EPS)),
         )
     except (ValueError, TypeError, AttributeError) as exc:
-        raise CheckpointError("bad-config", [path.name]) from exc
+        raise refused(path.name, CheckpointError("bad-config", [path.name])) from exc
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -83,27 +87,35 @@ class FixtureFolder:
         """The retrieval checkpoint, where there is one."""
         return next((self.path / name for name in CHECKPOINTS if (self.path / name).is_file()), None)
 
-    @cached_property
+    @property
     def state(self) -> Mapping[str, Tensor]:
         """The checkpoint's entries. Raises ImportRefusedError (unreadable), MalformedError without one."""
-        if self.checkpoint is None:
-            raise MalformedError(f"{CHECKPOINTS[0]} is missing in the folder")
-        return read_source(self.checkpoint).state
+        return self._source.state
 
     @cached_property
     def model(self) -> RetrievalModel:
-        """The retrieval model. Raises ImportRefusedError, CheckpointError, MalformedError without a checkpoint."""
-        return load_retrieval(
-            self.state,
-            side_px=self.config.side_px or self._side_px_of_arrays(),
-            fusion_heads=self.config.fusion_heads,
-            rerank_heads=self.config.rerank_heads,
-            position_grid=self.config.position_grid,
-        )
+        """The retrieval model. Raises ImportRefusedError, and MalformedError without a checkpoint."""
+        source, side_px = self._source, self.config.side_px or self._side_px_of_arrays()
+        try:
+            return load_retrieval(
+                source.state,
+                side_px=side_px,
+                fusion_heads=self.config.fusion_heads,
+                rerank_heads=self.config.rerank_heads,
+                position_grid=self.config.position_grid,
+            )
+        except CheckpointError as exc:
+            raise refused(source.name, exc) from exc
 
     def runner(self, path: str) -> Runner:
         """Path "torch" or "onnx" through the model."""
         return self._torch if path == "torch" else self._onnx
+
+    @cached_property
+    def _source(self) -> Source:
+        if self.checkpoint is None:
+            raise MalformedError(f"{CHECKPOINTS[0]} is missing in the folder")
+        return read_source(self.checkpoint)
 
     @cached_property
     def _torch(self) -> Runner:

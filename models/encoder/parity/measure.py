@@ -25,7 +25,6 @@ from models.encoder.parity.preprocessing import preprocessing_checkers
 from models.encoder.parity.retrieval import retrieval_checkers
 from models.encoder.parity.training import training_checkers
 from models.encoder.parity.vision_language import VLM_FILES, vlm_checkers
-from models.shared.checkpoints import CheckpointError
 from models.shared.pixels import PixelError
 
 PATHS: Final = ("torch", "onnx")
@@ -51,7 +50,7 @@ _NOT_COMPUTED: Final = (
 def measure_parity(fixtures: Path, paths: Sequence[str] = PATHS) -> Iterator[ParityRow]:
     """Compare every file of the folder by each of `paths`: at least one row for each file, but for those of the model.
 
-    Raises CheckpointError or ImportRefusedError where the checkpoint is refused.
+    Raises ImportRefusedError where a checkpoint or its configuration is refused.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = FixtureFolder(fixtures, Path(scratch))
@@ -92,8 +91,6 @@ def _row(name: str, arrays: Arrays, checker: Checker, path: str) -> ParityRow:
         checks = list(checker.check(name, arrays, path))
     except NotApplicableError as exc:
         return skip(name, path, str(exc))
-    except CheckpointError:
-        raise
     except KeyError as exc:
         return failure(name, path, f"the array or entry {exc} is missing")
     except MalformedError as exc:

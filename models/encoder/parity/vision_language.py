@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from models.encoder.parity.checks import Arrays, Check, Checker, MalformedError
+from models.importing.refusals import refused
+from models.shared.checkpoints import CheckpointError
 from models.vlm.nets.parity import CHECKPOINT, CONFIG, VlmParity, vlm_checks
 
 VLM_FILES: Final = frozenset({CHECKPOINT, CONFIG, "vlm_published_layout_keys.json"})
@@ -28,9 +30,13 @@ class _VlmFolder:
         self._folder = folder
 
     def check(self, name: str, arrays: Arrays, path: str) -> Iterator[Check]:
-        """Compare one file. Raises MalformedError without a checkpoint, CheckpointError for one that is refused."""
+        """Compare one file. Raises MalformedError without a checkpoint, ImportRefusedError for one that is refused."""
         also = tuple(_EVIDENCE & arrays.keys()) if _RIGHT_TOKENS in arrays else ()
-        for label, error, tolerance in self._parity.check(name, arrays, path):
+        try:
+            checks = self._parity.check(name, arrays, path)
+        except CheckpointError as exc:
+            raise refused(CONFIG if exc.code.endswith("config") else CHECKPOINT, exc) from exc
+        for label, error, tolerance in checks:
             yield Check(label, error, tolerance, also)
 
     @cached_property

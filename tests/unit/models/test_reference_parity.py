@@ -113,21 +113,25 @@ def test_whatever_is_changed_in_a_folder_is_found(other_folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("key", "changed", "code"),
+    ("key", "changed", "why"),
     [
-        (b"fusion_module.norm.weight", b"fusion_module.norm.weighx", "missing-key"),
-        (b"rank_classifier.3.bias", b"rank_classifieR.3.bias", "unknown-key"),
-        (b"rank_module.layers.1.norm2.bias", b"rank_module.layers.1.norm3.bias", "missing-key"),
+        (b"fusion_module.norm.weight", b"fusion_module.norm.weighx", "it lacks fusion_module.norm.weight"),
+        (b"rank_classifier.3.bias", b"rank_classifieR.3.bias", "no model here knows: rank_classifieR.3.bias"),
+        (
+            b"rank_module.layers.1.norm2.bias",
+            b"rank_module.layers.1.norm3.bias",
+            "it lacks rank_module.layers.1.norm2.bias",
+        ),
     ],
 )
-def test_a_checkpoint_with_a_wrong_key_is_refused(key: bytes, changed: bytes, code: str, tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_wrong_key_is_refused(key: bytes, changed: bytes, why: str, tmp_path: Path) -> None:
     content = (FIXTURES / "retrieval.safetensors").read_bytes()
     assert content.count(b'"' + key + b'"') == 1
     (tmp_path / "retrieval.safetensors").write_bytes(content.replace(b'"' + key + b'"', b'"' + changed + b'"'))
     shutil.copy(FIXTURES / "retrieval_config.json", tmp_path)
     done = run_training_module("models.encoder.parity", "--fixtures", str(tmp_path), "--out", str(tmp_path))
     assert done.returncode == 4, done.stderr
-    assert code in done.stderr
+    assert why in done.stderr
 
 
 def test_a_checkpoint_that_ends_early_is_refused(tmp_path: Path) -> None:
@@ -148,6 +152,14 @@ def test_a_torch_file_serves_as_checkpoint(other_folder: Path, tmp_path: Path) -
     subprocess.run([interpreter, "-c", f"{load}; {save}", *paths], check=True)
     done = run_training_module("models.encoder.parity", str(tmp_path), "--out", str(tmp_path), "--path", "torch")
     assert (done.returncode, set(_rows(done))) == (0, {"conditional_volumes.npz"}), done.stderr
+
+
+def test_a_configuration_that_does_not_fit_the_weights_is_refused(other_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(other_folder / "retrieval.safetensors", tmp_path)
+    shutil.copy(other_folder / "encoder_one_film_in_bytes.npz", tmp_path)
+    (tmp_path / "retrieval_config.json").write_text('{"vision": {"image_size": 65}}')
+    done = run_training_module("models.encoder.parity", str(tmp_path), "--out", str(tmp_path))
+    assert (done.returncode, "must be a multiple of the patch" in done.stderr) == (4, True), done.stderr
 
 
 def test_parity_without_fixtures_names_what_is_missing(tmp_path: Path) -> None:
