@@ -11,9 +11,9 @@ from models.encoder.parity.checks import Arrays, MalformedError
 from models.encoder.parity.runners import FloatArray, IntArray
 
 
-def images_of(arrays: Arrays) -> FloatArray:
-    """Return `video` as float32; bytes are shades of 255. Raises KeyError."""
-    video = arrays["video"]
+def images_of(arrays: Arrays, name: str = "video") -> FloatArray:
+    """Return the images called `name` as float32; bytes are shades of 255. Raises KeyError."""
+    video = arrays[name]
     images: FloatArray = video.astype(np.float32)
     return images / np.float32(255) if video.dtype == np.uint8 else images
 

@@ -7,7 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from models.encoder.parity.checks import Arrays, Check, Checker, MalformedError
+from models.encoder.parity.inputs import images_of
 from models.importing.refusals import refused
 from models.shared.checkpoints import CheckpointError
 from models.vlm.nets.parity import CHECKPOINT, CONFIG, VlmParity, vlm_checks
@@ -32,8 +35,10 @@ class _VlmFolder:
     def check(self, name: str, arrays: Arrays, path: str) -> Iterator[Check]:
         """Compare one file. Raises MalformedError without a checkpoint, ImportRefusedError for one that is refused."""
         also = tuple(_EVIDENCE & arrays.keys()) if _RIGHT_TOKENS in arrays else ()
+        whole = {key: values.astype(np.int64) for key, values in arrays.items() if values.dtype.kind in "iu"}
+        given = {**arrays, **whole, "pixel_values": images_of(arrays, "pixel_values")}
         try:
-            checks = self._parity.check(name, arrays, path)
+            checks = self._parity.check(name, given, path)
         except CheckpointError as exc:
             raise refused(CONFIG if exc.code.endswith("config") else CHECKPOINT, exc) from exc
         for label, error, tolerance in checks:
