@@ -29,6 +29,11 @@ class ReasonCode(StrEnum):
     NOT_HOUNSFIELD = "not-hounsfield"
     SPOOL_FILE_MISSING = "spool-file-missing"
     PATIENT_AMBIGUOUS = "patient-ambiguous"
+    PATIENT_SAME = "patient-same"
+    PATIENT_UNKNOWN = "patient-unknown"
+    MERGE_CIRCULAR = "merge-circular"
+    MERGE_CONFLICT = "merge-conflict"
+    NOT_MERGED = "not-merged"
     PACS_AWAY = "pacs-away"
     PACS_REFUSED = "pacs-refused"
     RIS_AWAY = "ris-away"
@@ -143,6 +148,26 @@ REASONS: dict[ReasonCode, Reason] = {
     ReasonCode.PATIENT_AMBIGUOUS: Reason(
         sentence="Images of one study name different patients.",
         action="Correct the identity in the PACS, discard here, send again.",
+    ),
+    ReasonCode.PATIENT_SAME: Reason(
+        sentence="Both identifiers are one and the same.",
+        action="Name two identifiers; issuers count as part of them.",
+    ),
+    ReasonCode.PATIENT_UNKNOWN: Reason(
+        sentence="No study, no row of the index and no merge knows this identifier.",
+        action="Check the identifier and its issuer.",
+    ),
+    ReasonCode.MERGE_CIRCULAR: Reason(
+        sentence="The surviving identifier was itself merged into the one that is to go.",
+        action="See `python -m app patients show`; undo that merge first if it was wrong.",
+    ),
+    ReasonCode.MERGE_CONFLICT: Reason(
+        sentence="The identifier that is to go was merged into another patient's before.",
+        action="See `python -m app patients show`; undo that merge first if it was wrong.",
+    ),
+    ReasonCode.NOT_MERGED: Reason(
+        sentence="The identifier was not merged into another.",
+        action="See `python -m app patients show`; name the identifier that went, and its issuer.",
     ),
     ReasonCode.PACS_AWAY: Reason(
         sentence="The PACS does not answer.",
