@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from operators.domain.codec import from_plain
-from operators.domain.database import Pool, transaction
-from operators.domain.messages import Comparison, PriorDecision, SimilarCase
+from operators.domain.database import Connection, Pool, transaction
+from operators.domain.messages import Comparison, Patient, PriorDecision, SimilarCase
 from operators.domain.reasons import REASONS, ReasonCode
+from operators.retrieve.following import of_others_now
 
 STATES = ("receiving", "assembling", "queued", "working", "parked", "delivering", "done", "withdrawn")
 
@@ -130,13 +131,14 @@ class Overview:
             search = connection.execute(_SEARCH, key).fetchone()
             result = connection.execute(_RESULT, key).fetchone()
             deliveries = connection.execute(_OUTBOX, (study_uid,)).fetchall()
+            similar = _similar(connection, row, result) if result else ()
         return StudyDetail(
             study=_row(row),
             priors_outcome=search["outcome"] if search else None,
             priors_sentence=search["sentence"] if search else None,
             prior_decisions=tuple(from_plain(PriorDecision, plain) for plain in search["decisions"]) if search else (),
             comparison=from_plain(Comparison, result["comparison"]) if result else None,
-            similar=tuple(from_plain(SimilarCase, plain) for plain in result["similar_cases"]) if result else (),
+            similar=similar,
             deliveries=tuple(Delivery(**delivery) for delivery in deliveries),
         )
 
@@ -145,6 +147,13 @@ class Overview:
         with transaction(self._pool) as connection:
             row = connection.execute(_PDF, (study_uid,)).fetchone()
         return bytes(row["preview_pdf"]) if row else None
+
+
+def _similar(connection: Connection, row: dict[str, Any], result: dict[str, Any]) -> tuple[SimilarCase, ...]:
+    """Return the similar cases of a draft that are of other patients by all merges since."""
+    kept = tuple(from_plain(SimilarCase, plain) for plain in result["similar_cases"])
+    patient = Patient(patient_id=row["patient_id"], issuer=row["patient_issuer"])
+    return of_others_now(connection, result["bundle_id"], patient, kept)
 
 
 def _row(row: dict[str, Any]) -> StudyRow:

@@ -158,6 +158,9 @@ class PriorsConfig:
     trust_missing_issuer
         Whether a study is taken for the same patient's where only one side names the issuer of the patient ID. Even
         then birth dates must be there and agree.
+    ask_former_ids
+        Whether the PACS is asked for every identifier that was merged with the patient's, and not only for the study's
+        own and the one in use now. A PACS that follows merges needs the latter alone.
     give_up_after_s
         Seconds since the first attempt after which a PACS that is away or refuses this node is no longer waited for.
     """
@@ -180,6 +183,7 @@ class PriorsConfig:
     rules: tuple[RelevanceRule, ...] = (CHEST_FILM, CHEST_CT, BRAIN_MR, *ULTRASOUND)
     max_priors: int = 2
     trust_missing_issuer: bool = True
+    ask_former_ids: bool = True
     give_up_after_s: float = 1800.0
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from operators.domain.messages import Image, Patient, PriorDecision, Study
 from operators.priors.archive import WAITED_FOR, Archive, GoneError
 from operators.priors.candidates import WantedImage
 from operators.priors.files import PriorFiles, UnreadableFileError, study_of
-from operators.priors.identity import Identity, compare_identity
+from operators.priors.identity import Identity, compare_identity, under_own_name
 from operators.priors.relevance import BY_IDENTITY, Choice, DecisionCode, withdraw
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,14 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose priors are wanted: the current study's patient, and the identifiers that were merged with his."""
+
+    patient: Patient
+    merged: tuple[Patient, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """Fetches what is not on disk yet. `archive` None: only what is on disk can be had."""
 
@@ -33,7 +41,7 @@ class Delivery:
     archive: Archive | None
     trust_missing_issuer: bool
 
-    def deliver(self, patient: Patient, choice: Choice, *, is_late: Callable[[], bool]) -> Delivered:
+    def deliver(self, owner: Owner, choice: Choice, *, is_late: Callable[[], bool]) -> Delivered:
         """Return the chosen priors with their images.
 
         A prior that the archive no longer has, that cannot be read, or whose files name another patient, is left out
@@ -46,7 +54,7 @@ class Delivery:
         for decision in [decision for decision in choice.decisions if decision.chosen]:
             wanted = [image for image in choice.images if image.study_uid == decision.study_uid]
             images, lack = self._images(wanted, is_late)
-            problem = self._problem(patient, images) if images else lack
+            problem = self._problem(owner, images) if images else lack
             if problem is not None:
                 facts = {"prior": pseudonym(decision.study_uid), "code": problem.value}
                 logger.warning("priors.left-out", extra=facts)
@@ -81,9 +89,11 @@ class Delivery:
             self.archive.fetch(wanted, path)
         return self.files.open(wanted)
 
-    def _problem(self, patient: Patient, images: Sequence[Image]) -> DecisionCode | None:
+    def _problem(self, owner: Owner, images: Sequence[Image]) -> DecisionCode | None:
+        trust = self.trust_missing_issuer
         for image in images:
-            identity = compare_identity(patient, image.header.patient, trust_missing_issuer=self.trust_missing_issuer)
+            said = under_own_name(owner.patient, owner.merged, image.header.patient, trust_missing_issuer=trust)
+            identity = compare_identity(owner.patient, said, trust_missing_issuer=trust)
             if identity is not Identity.SAME:
                 return BY_IDENTITY.get(identity, DecisionCode.DEMOGRAPHICS_DISAGREE)
         return None

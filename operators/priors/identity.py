@@ -1,5 +1,7 @@
 """Whether an answer speaks of the same patient: two Patients enter, what stands between them leaves."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 
 from operators.domain.messages import Patient
@@ -35,6 +37,25 @@ def compare_identity(current: Patient, answer: Patient, *, trust_missing_issuer:
     if any(issuers) and not all(issuers) and not (trust_missing_issuer and all(births)):
         return Identity.ISSUER_MISSING
     return Identity.SAME
+
+
+def under_own_name(
+    current: Patient, others: Iterable[Patient], answer: Patient, *, trust_missing_issuer: bool
+) -> Patient:
+    """Return the answer's patient under the current patient's identifier, where it bears another one of his.
+
+    `others` are the identifiers that were merged with the current one. Birth date and sex stay the answer's, and an
+    issuer that only one side names stays missing on one side: the comparison afterwards judges them as ever.
+    """
+    for other in others:
+        said = replace(current, patient_id=other.patient_id, issuer=other.issuer)
+        identity = compare_identity(said, answer, trust_missing_issuer=trust_missing_issuer)
+        if identity is Identity.ISSUER_MISSING:
+            issuer = "" if current.issuer else answer.issuer
+            return replace(answer, patient_id=current.patient_id, issuer=issuer)
+        if identity in (Identity.SAME, Identity.DEMOGRAPHICS_DISAGREE):
+            return replace(answer, patient_id=current.patient_id, issuer=current.issuer)
+    return answer
 
 
 def _digits(text: str) -> str:

@@ -1,11 +1,15 @@
-"""The frozen searches: what was decided for a revision, kept once in table prior_searches and never changed."""
+"""The frozen searches: what was decided for a revision, kept once in table prior_searches and never changed.
+
+Also what merges of patients say of whom to ask for: the table patient_merges, which others write.
+"""
 
 from datetime import datetime
 
 from operators.domain.codec import from_plain, to_json
 from operators.domain.database import Pool, transaction
 from operators.domain.ids import Revision, StudyUid
-from operators.domain.messages import PriorDecision, PriorOutcome, PriorSearch
+from operators.domain.messages import Patient, PriorDecision, PriorOutcome, PriorSearch
+from operators.domain.patient_keys import patient_of
 from operators.priors.candidates import FrozenSearch, WantedImage
 
 _LOAD = """
@@ -19,6 +23,10 @@ ON CONFLICT (study_uid, revision) DO NOTHING"""
 _FIRST_TRIED = """
 SELECT coalesce(started_at, closed_at, opened_at) AS first_tried_at FROM revisions
 WHERE study_uid = %s AND revision = %s"""
+
+_MERGED = """
+SELECT former_key, current_key FROM patient_merges WHERE current_key IN
+    (SELECT current_key FROM patient_merges WHERE former_key = %(key)s OR current_key = %(key)s)"""
 
 
 class PriorSearches:
@@ -62,3 +70,11 @@ class PriorSearches:
         with transaction(self._pool) as connection:
             row = connection.execute(_FIRST_TRIED, (study_uid, int(revision))).fetchone()
         return None if row is None else row["first_tried_at"]
+
+    def also_known_as(self, patient: Patient) -> tuple[Patient, ...]:
+        """Return the identifiers that were merged with a patient's, the one in use now first; without demographics."""
+        with transaction(self._pool) as connection:
+            rows = connection.execute(_MERGED, {"key": patient.key}).fetchall()
+        current = {row["current_key"] for row in rows}
+        former = sorted(row["former_key"] for row in rows)
+        return tuple(patient_of(key) for key in (*current, *former) if key != patient.key)

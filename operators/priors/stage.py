@@ -13,13 +13,14 @@ from typing import Protocol
 from operators.domain.clock import Clock
 from operators.domain.errors import TransientError
 from operators.domain.ids import Revision, StudyUid, pseudonym
-from operators.domain.messages import CaseWithPriors, PriorDecision, PriorOutcome, PriorSearch, Study
+from operators.domain.messages import CaseWithPriors, Patient, PriorDecision, PriorOutcome, PriorSearch, Study
 from operators.domain.reasons import ReasonCode
-from operators.priors.archive import WAITED_FOR, Archive
+from operators.priors.archive import WAITED_FOR, Answers, Archive
 from operators.priors.candidates import FrozenSearch
 from operators.priors.config import PriorsConfig, RelevanceRule
-from operators.priors.delivery import Delivered, Delivery
+from operators.priors.delivery import Delivered, Delivery, Owner
 from operators.priors.files import PriorFiles
+from operators.priors.identity import under_own_name
 from operators.priors.outcome import Hindrance, conclude, no_rule
 from operators.priors.relevance import Choice, candidates_of, choose, refuse_unopened, rule_for
 
@@ -39,6 +40,10 @@ class Repository(Protocol):
 
     def first_tried_at(self, study_uid: StudyUid, revision: Revision) -> datetime | None:
         """Return when work on the revision first began."""
+        ...
+
+    def also_known_as(self, patient: Patient) -> tuple[Patient, ...]:
+        """Return the identifiers that were merged with a patient's, the one in use now first."""
         ...
 
 
@@ -103,7 +108,7 @@ class PriorsStage:
         return self._answer(outcome, sentence, delivered.decisions), delivered
 
     def _choose(self, study: Study, rule: RelevanceRule, archive: Archive) -> tuple[Choice, bool]:
-        answers = archive.find_studies(study.patient.patient_id.strip())
+        answers = self._ask(study.patient, archive)
         candidates = list(candidates_of(study, answers.candidates))
         opened = 0
         for index, candidate in enumerate(candidates):
@@ -115,8 +120,22 @@ class PriorsStage:
         logger.info("priors.asked", extra=facts)
         return choose(study, candidates, rule, self._config), answers.is_complete
 
+    def _ask(self, patient: Patient, archive: Archive) -> Answers:
+        """Ask for the patient by every identifier he has had; answers bear the one that the study has."""
+        merged = self._repository.also_known_as(patient)
+        wanted = [patient, *(merged if self._config.ask_former_ids else merged[:1])]
+        asked = [archive.find_studies(patient_id) for patient_id in dict.fromkeys(p.patient_id.strip() for p in wanted)]
+        trust = self._config.trust_missing_issuer
+        named = (
+            replace(found, patient=under_own_name(patient, merged, found.patient, trust_missing_issuer=trust))
+            for answers in asked
+            for found in answers.candidates
+        )
+        return Answers(candidates=tuple(named), is_complete=all(answers.is_complete for answers in asked))
+
     def _deliver(self, study: Study, choice: Choice) -> Delivered:
-        return self._delivery.deliver(study.patient, choice, is_late=lambda: self._is_late(study))
+        owner = Owner(patient=study.patient, merged=self._repository.also_known_as(study.patient))
+        return self._delivery.deliver(owner, choice, is_late=lambda: self._is_late(study))
 
     def _is_late(self, study: Study) -> bool:
         """Whether the PACS has been waited for long enough."""

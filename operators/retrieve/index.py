@@ -1,7 +1,7 @@
 """The index of embeddings in PostgreSQL: embeddings enter and are kept, the nearest ones of other patients leave."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgvector import HalfVector
@@ -12,6 +12,7 @@ from operators.domain.ids import InstanceUid, StudyUid
 from operators.domain.messages import BundleRef
 from operators.retrieve.config import RetrieveConfig
 from operators.retrieve.hnsw import indexed_partitions
+from operators.retrieve.kin import with_kin
 from operators.retrieve.patients import Withheld
 from operators.retrieve.ranking import Candidate, best_per_patient, needs_another_round
 from operators.retrieve.tables import EmbeddingTable, partitions, ready_table, table_name
@@ -24,29 +25,32 @@ _STORE = """
 INSERT INTO {table} AS kept
     (entity_id, instance_uid, study_uid, patient_key, original_patient_key, modality, body_part, study_date,
      presence_prob, embedding)
-SELECT entity_id, instance_uid, study_uid, patient_key, patient_key, modality, body_part, study_date,
-       presence_prob, embedding::halfvec({width})
+SELECT entity_id, instance_uid, study_uid, coalesce(merged.current_key, patient_key), patient_key, modality, body_part,
+       study_date, presence_prob, embedding::halfvec({width})
 FROM unnest(%(entity_id)s::integer[], %(instance_uid)s::text[], %(study_uid)s::text[], %(patient_key)s::text[],
             %(modality)s::text[], %(body_part)s::text[], %(study_date)s::text[], %(presence_prob)s::real[],
             %(embedding)s::text[])
     AS fresh (entity_id, instance_uid, study_uid, patient_key, modality, body_part, study_date, presence_prob,
               embedding)
+LEFT JOIN patient_merges AS merged ON merged.former_key = fresh.patient_key
 ORDER BY entity_id, instance_uid
 ON CONFLICT (entity_id, instance_uid) DO UPDATE SET
     study_uid = excluded.study_uid,
-    patient_key = CASE WHEN kept.original_patient_key = excluded.original_patient_key
-                       THEN kept.patient_key ELSE excluded.patient_key END,
+    patient_key = excluded.patient_key,
     original_patient_key = excluded.original_patient_key,
     modality = excluded.modality,
     body_part = excluded.body_part,
     study_date = excluded.study_date,
     presence_prob = excluded.presence_prob,
     embedding = excluded.embedding
-WHERE (kept.study_uid, kept.original_patient_key, kept.modality, kept.body_part, kept.study_date, kept.presence_prob,
-       kept.embedding)
+WHERE (kept.study_uid, kept.patient_key, kept.original_patient_key, kept.modality, kept.body_part, kept.study_date,
+       kept.presence_prob, kept.embedding)
    IS DISTINCT FROM
-      (excluded.study_uid, excluded.original_patient_key, excluded.modality, excluded.body_part, excluded.study_date,
-       excluded.presence_prob, excluded.embedding)"""
+      (excluded.study_uid, excluded.patient_key, excluded.original_patient_key, excluded.modality, excluded.body_part,
+       excluded.study_date, excluded.presence_prob, excluded.embedding)"""
+
+# Rows are not stored while a merge of patients is being made: it would not see them, nor they it.
+_NOT_WHILE_MERGING = "SELECT pg_advisory_xact_lock_shared(hashtextextended('interval.patients', 0))"
 
 _OTHERS = """
 patient_key <> ALL (%(keys)s::text[]) AND original_patient_key <> ALL (%(keys)s::text[])
@@ -127,6 +131,7 @@ class PgVectorIndex:
         table = self._table(bundle, width, frozenset(row.entity_index for row in rows))
         statement = _for_table(_STORE, table)
         with transaction(self._pool) as connection:
+            connection.execute(_NOT_WHILE_MERGING)
             connection.execute(statement, _columns(distinct.values()))
 
     def nearest(self, bundle: BundleRef, question: Question) -> dict[int, tuple[Candidate, ...]]:
@@ -139,7 +144,8 @@ class PgVectorIndex:
         width = int(next(iter(question.embeddings.values())).shape[0])
         table = EmbeddingTable(name=table_name(bundle.bundle_id), width=width)
         with transaction(self._pool) as connection:
-            return _Search(connection, table, question, self._config).run()
+            withheld = with_kin(connection, question.withheld)
+            return _Search(connection, table, replace(question, withheld=withheld), self._config).run()
 
     def _table(self, bundle: BundleRef, width: int, entities: frozenset[int]) -> EmbeddingTable:
         table, there = self._ready.get(bundle.bundle_id, (None, frozenset[int]()))

@@ -2,8 +2,8 @@
 
 A study is withheld when it may be the same patient's: the key of issuer and id is equal, or the ids are equal and one
 of the two has no issuer (a modality that does not write it, a PACS that does). Two patients of different issuers who
-share a number are different. Who has no id is nobody: such a study is not indexed, since it could neither be withheld
-from its own patient nor follow a merge.
+share a number are different. Whoever was merged with a withheld patient is withheld too. Who has no id is nobody: such
+a study is not indexed, since it could neither be withheld from its own patient nor follow a merge.
 """
 
 from collections.abc import Iterable
@@ -33,4 +33,13 @@ def withheld_for(patients: Iterable[Patient]) -> Withheld:
     return Withheld(
         keys=tuple(sorted(keys | without_issuer)),
         ids_of_any_issuer=tuple(sorted({patient.patient_id for patient in known if not patient.issuer})),
+    )
+
+
+def together(withheld: Withheld, kin: Iterable[Patient]) -> Withheld:
+    """Return what to withhold when these patients turned out to be the withheld ones under other identifiers."""
+    further = withheld_for(kin)
+    return Withheld(
+        keys=tuple(sorted({*withheld.keys, *further.keys})),
+        ids_of_any_issuer=tuple(sorted({*withheld.ids_of_any_issuer, *further.ids_of_any_issuer})),
     )

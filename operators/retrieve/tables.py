@@ -48,6 +48,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     embedding            halfvec({width}) NOT NULL,
     PRIMARY KEY (entity_id, instance_uid)
 ) PARTITION BY LIST (entity_id)"""
+# A merge of patients finds its rows by what their objects said.
+_PATIENT_INDEX = "CREATE INDEX IF NOT EXISTS {index} ON {table} (original_patient_key)"
 _STORE_PLAIN = "ALTER TABLE {table} ALTER COLUMN embedding SET STORAGE PLAIN"
 # A partition is made beside the table and then attached: that holds up neither searches nor stores in the others.
 _CREATE_PARTITION = "CREATE TABLE {partition} (LIKE {table} INCLUDING ALL)"
@@ -130,6 +132,8 @@ def _make_ready(connection: Connection, bundle: BundleRef, table: EmbeddingTable
     if connection.execute(_REGISTERED, (bundle.bundle_id,)).fetchone() is None:
         connection.execute(sql.SQL(_CREATE).format(table=table.identifier, width=sql.Literal(table.width)))
         connection.execute(sql.SQL(_STORE_PLAIN).format(table=table.identifier))
+        by_patient = sql.Identifier(f"{table.name}_patient")
+        connection.execute(sql.SQL(_PATIENT_INDEX).format(index=by_patient, table=table.identifier))
         row = (bundle.bundle_id, bundle.sha256, bundle.name, bundle.version, table.name, table.width)
         connection.execute(_REGISTER, row)
     there = partitions(connection, table)

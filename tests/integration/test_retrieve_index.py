@@ -12,11 +12,13 @@ from operators.domain.errors import ConfigError, PermanentError, TransientError
 from operators.domain.ids import InstanceUid, StudyUid
 from operators.domain.messages import BundleRef, Patient
 from operators.domain.reasons import ReasonCode
+from operators.patients.merges import Origin, merge
 from operators.retrieve.config import RetrieveConfig
 from operators.retrieve.index import PgVectorIndex, Question
 from operators.retrieve.stage import RetrieveStage
 from operators.retrieve.tables import check_pgvector, table_name
 from tests.support.embeddings import ask, fill, many_rows, names, query
+from tests.support.priors import NOW
 from tests.unit.retrieve.cases import (
     BUNDLE,
     ENTITIES,
@@ -123,8 +125,9 @@ def _parts(question: Question) -> dict[str, Any]:
 def test_patient_merged_meanwhile_stays_merged_when_the_study_runs_again(pool: Pool, index: PgVectorIndex) -> None:
     row = a_row(1, unit_vectors(1, 1)[0])
     index.store(BUNDLE, [row])
+    merged = Patient(patient_id="MERGED", issuer="HOSP")
     with transaction(pool) as connection:
-        connection.execute(f"UPDATE {TABLE} SET patient_key = 'HOSP\x1fMERGED'")  # noqa: S608 - our own table's name
+        merge(connection, patient(1), merged, Origin(source="command", who="admin", at=NOW))
 
     index.store(BUNDLE, [a_row(1, row.embedding, presence_prob=0.9)])
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from operators.domain.messages import Patient
-from operators.priors.identity import Identity, compare_identity
+from operators.priors.identity import Identity, compare_identity, under_own_name
 from tests.support.priors import PATIENT
 
 
@@ -43,3 +43,32 @@ def test_a_missing_issuer_is_not_trusted_when_that_is_not_allowed() -> None:
 def test_two_empty_patient_ids_are_not_the_same_patient() -> None:
     nobody = replace(PATIENT, patient_id="")
     assert compare_identity(nobody, nobody, trust_missing_issuer=True) is Identity.OTHER_ID
+
+
+def under_one_name(answer: Patient, *, trusting: bool = True) -> Identity:
+    """Judge an answer for patient NEW of SITE, into whom OLD of SITE was merged."""
+    current = Patient(patient_id="NEW", issuer="SITE", birth_date="19500101", sex="F")
+    merged = (Patient(patient_id="OLD", issuer="SITE"),)
+    said = under_own_name(current, merged, answer, trust_missing_issuer=trusting)
+    return compare_identity(current, said, trust_missing_issuer=trusting)
+
+
+@pytest.mark.parametrize(
+    ("facts", "trusting", "identity"),
+    [
+        ({"patient_id": "OLD", "issuer": "SITE"}, True, Identity.SAME),
+        ({"patient_id": "NEW", "issuer": "SITE"}, True, Identity.SAME),
+        ({"patient_id": "OLD", "issuer": "SITE", "birth_date": "19600101"}, True, Identity.DEMOGRAPHICS_DISAGREE),
+        ({"patient_id": "OLD", "issuer": "OTHER"}, True, Identity.OTHER_ID),
+        ({"patient_id": "old", "issuer": "SITE"}, True, Identity.OTHER_ID),
+        ({"patient_id": "OLD"}, True, Identity.SAME),
+        ({"patient_id": "OLD"}, False, Identity.ISSUER_MISSING),
+        ({"patient_id": "OLD", "birth_date": ""}, True, Identity.ISSUER_MISSING),
+        ({"patient_id": "STRANGER", "issuer": "SITE"}, True, Identity.OTHER_ID),
+    ],
+)
+def test_an_answer_under_a_merged_identifier_is_judged_like_one_under_the_own(
+    facts: dict[str, str], *, trusting: bool, identity: Identity
+) -> None:
+    answer = Patient(**{"birth_date": "19500101", "sex": "F", **facts})
+    assert under_one_name(answer, trusting=trusting) is identity

@@ -9,7 +9,7 @@ from pydicom.uid import UID
 
 from operators.domain.errors import PermanentError, TransientError
 from operators.domain.ids import Revision, StudyUid
-from operators.domain.messages import InstanceHeader, PriorOutcome
+from operators.domain.messages import InstanceHeader, Patient, PriorOutcome
 from operators.domain.reasons import ReasonCode
 from operators.priors.archive import Answers, GoneError
 from operators.priors.candidates import Candidate, FrozenSearch, WantedImage
@@ -41,7 +41,8 @@ class ShelfArchive:
 
     def open_study(self, candidate: Candidate, modalities: Sequence[str]) -> Candidate:
         self._take(candidate.study_uid, f"open {candidate.study_uid}")
-        return next(answer for answer in self.candidates if answer.study_uid == candidate.study_uid)
+        held = next(answer for answer in self.candidates if answer.study_uid == candidate.study_uid)
+        return replace(candidate, images=held.images)
 
     def fetch(self, image: WantedImage, path: Path) -> None:
         self._take(image.instance_uid, f"fetch {image.instance_uid}")
@@ -65,6 +66,10 @@ class DictRepository:
 
     kept: dict[tuple[str, int], FrozenSearch] = field(default_factory=dict)
     began: datetime = NOW
+    merged: tuple[Patient, ...] = ()
+
+    def also_known_as(self, patient: Patient) -> tuple[Patient, ...]:
+        return self.merged
 
     def load(self, study_uid: StudyUid, revision: Revision) -> FrozenSearch | None:
         return self.kept.get((study_uid, revision))
@@ -138,6 +143,52 @@ def test_another_revision_is_searched_for_anew(house: House) -> None:
     house.archive.candidates.append(candidate("1.2.2", study_date="20240301"))
     case = house.stage()(current_study(revision=Revision(2)))
     assert [prior.study_uid for prior in case.priors] == ["1.2.2", "1.2.1"]
+
+
+# --- patients that were merged ----------------------------------------------------------------------------------------
+
+NOW_CALLED, ONCE_CALLED = (Patient(patient_id=name, issuer=PATIENT.issuer) for name in ("P-2", "P-0"))
+
+
+def merged_house(house: House) -> House:
+    """The patient was merged into P-2, and P-0 into him; the PACS holds an earlier film under P-0."""
+    house.repository.merged = (NOW_CALLED, ONCE_CALLED)
+    formerly = replace(PATIENT, patient_id="P-0")
+    house.archive.candidates = [candidate("1.2.1", patient=formerly)]
+    house.archive.named["1.2.1.1.1"] = "P-0"
+    return house
+
+
+def test_a_prior_under_a_merged_identifier_is_found_and_fetched(house: House) -> None:
+    case = merged_house(house).stage()(current_study())
+    assert house.archive.asked[:3] == ["find P-1", "find P-2", "find P-0"]
+    assert (case.search.outcome, [prior.study_uid for prior in case.priors]) == (PriorOutcome.FOUND, ["1.2.1"])
+    assert case.priors[0].patient.patient_id == "P-0"
+
+
+def test_former_identifiers_are_not_asked_for_where_the_pacs_follows_merges(house: House) -> None:
+    merged_house(house).stage(config=PriorsConfig(ask_former_ids=False))(current_study())
+    assert [asked for asked in house.archive.asked if asked.startswith("find")] == ["find P-1", "find P-2"]
+
+
+def test_a_prior_is_left_when_the_merge_was_undone_before_it_is_used_again(house: House) -> None:
+    merged_house(house).stage()(current_study())
+    house.repository.merged = ()
+    case = house.stage()(current_study())
+    assert case.priors == ()
+    assert case.search.outcome is not PriorOutcome.FOUND
+
+
+def test_without_a_merge_a_film_under_another_identifier_is_somebody_elses(house: House) -> None:
+    merged_house(house).repository.merged = ()
+    case = house.stage()(current_study())
+    assert (case.search.outcome, case.priors) == (PriorOutcome.NONE_EXISTS, ())
+
+
+def test_a_search_under_several_identifiers_is_complete_when_all_answers_are(house: House) -> None:
+    merged_house(house).archive.is_complete = False
+    house.archive.candidates = []
+    assert house.stage()(current_study()).search.outcome is PriorOutcome.COULD_NOT_ASK
 
 
 def test_without_a_pacs_the_search_could_not_ask(house: House) -> None:
