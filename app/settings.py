@@ -26,10 +26,12 @@ from operators.domain.errors import ConfigError
 from operators.domain.ids import UUID_ROOT, digest
 from operators.encode.config import EncodeConfig
 from operators.notify.config import NotifyConfig
+from operators.patients.config import PatientsConfig
 from operators.priors.config import PriorsConfig
 from operators.receive.config import ReceiveConfig
 from operators.report.config import ReportConfig
 from operators.retrieve.config import RetrieveConfig
+from operators.ris.config import RisConfig
 
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
 SECTION = "interval"
@@ -103,6 +105,8 @@ class Settings:
     report: ReportConfig = field(default_factory=ReportConfig)
     pacs: DeliverConfig = field(default_factory=DeliverConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
+    ris: RisConfig = field(default_factory=RisConfig)
+    patients: PatientsConfig = field(default_factory=PatientsConfig)
     work: WorkConfig = field(default_factory=WorkConfig)
     web: WebConfig = field(default_factory=WebConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)

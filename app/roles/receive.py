@@ -1,4 +1,4 @@
-"""The receive role: listeners store, the graph assembles, closed studies become jobs."""
+"""The receive role: listeners store, the graph assembles, closed studies become jobs; the RIS is listened to."""
 
 from multiprocessing import resource_tracker
 
@@ -10,13 +10,16 @@ from app.roles.graph import run_graph
 from app.settings import Settings
 from operators.assemble.assembler import Assembler
 from operators.assemble.stage import AssembleStage
-from operators.domain.clock import SystemClock
-from operators.domain.database import open_pool
+from operators.domain.clock import Clock, SystemClock
+from operators.domain.database import Pool, open_pool
 from operators.domain.inbox import Inbox
 from operators.domain.messages import StoredInstance
+from operators.patients.taker import AdtTaker
 from operators.receive.receiver import Receiver
 from operators.receive.retention import SpoolKeeper
 from operators.receive.spool import Spool
+from operators.ris.inbox import RisInbox
+from operators.ris.listener import RisListener
 
 
 def serve(settings: Settings) -> None:
@@ -38,15 +41,30 @@ def serve(settings: Settings) -> None:
         )
         keeper = SpoolKeeper(pool=pool, spool=spool, clock=clock, config=settings.receive.spool)
         graph = ReceiveApplication(stored=stored, assemble=assemble)
+        ris = ris_listener(settings, pool, clock) if settings.ris.enabled else None
+
+        def stop() -> None:
+            receiver.stop()
+            if ris is not None:
+                ris.stop()
+
         resource_tracker.ensure_running()
         signals.block()  # multiprocessing starts its tracker with the stop signals unblocked, and leaves them so
+        if ris is not None:
+            ris.start()
         receiver.start()
         keeper.start()
         try:
-            run_graph(graph, stop=receiver.stop, beats=Beats(pool, "receive"))
+            run_graph(graph, stop=stop, beats=Beats(pool, "receive"))
         finally:
-            receiver.stop()
+            stop()
             keeper.stop()
+
+
+def ris_listener(settings: Settings, pool: Pool, clock: Clock) -> RisListener:
+    """Return the listener for HL7 messages, with who serves which type."""
+    inbox = RisInbox(pool, {"ADT": AdtTaker(settings.patients, clock)})
+    return RisListener(settings.ris, inbox, clock)
 
 
 def set_up_listener() -> None:

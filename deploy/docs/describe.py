@@ -47,6 +47,7 @@ _UNITS = {
     "port": "TCP port",
     "threads": "threads",
     "_associations": "associations",
+    "_connections": "connections",
     "processes": "processes",
     "_attempts": "attempts",
     "concurrency": "studies",

@@ -27,6 +27,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "qido-attributes": tables.qido_attributes,
     "hl7-answers": tables.hl7_answers,
     "hl7-choices": tables.hl7_choices,
+    "hl7-merging-events": tables.hl7_merging_events,
+    "hl7-refusals": tables.hl7_refusals,
     "concepts": tables.concepts,
     "licences": licences.licences,
 }

@@ -18,9 +18,11 @@ from models.shared.codes import codes
 from models.shared.pixels.decoders import DECODERS, is_decodable
 from operators.deliver import statuses
 from operators.domain.hl7.charsets import CHARACTER_SETS
+from operators.domain.hl7.refusals import ERROR_TEXTS, RefusalReason
 from operators.domain.reasons import REASONS
 from operators.notify.acks import Answer, outcome_of
 from operators.notify.config import ErrorPolicy, Hl7Version
+from operators.patients.adt import MERGING_EVENTS
 from operators.priors.answers import INSTANCE_FIELDS, SERIES_FIELDS, STUDY_FIELDS
 from operators.priors.relevance import REASON_SENTENCES
 from operators.receive.acceptance import COMMENTS, StoreStatus, judge_association
@@ -40,6 +42,8 @@ _SECTION_TITLES = {
     "report": "report: what a draft looks like",
     "pacs": "pacs: the archives that get drafts",
     "notify": "notify: the RIS that is told",
+    "ris": "ris: messages of the RIS that come in",
+    "patients": "patients: whose identifiers are whose",
     "work": "work: how jobs are taken",
     "web": "web: pages and API",
     "models": "models: how bundles are brought in",
@@ -204,6 +208,24 @@ def hl7_answers() -> str:
         for said, code, error in (*cases, ("AR or CR", "AR", ""))
     ]
     return table(("answer", *(f"`{policy.value}`" for policy in ErrorPolicy)), rows)
+
+
+def hl7_merging_events() -> str:
+    """Trigger events of ADT that merge patients."""
+    return table(("event", "meaning"), ((f"ADT^{event}", said) for event, said in MERGING_EVENTS.items()))
+
+
+def hl7_refusals() -> str:
+    """Answers to messages that are not taken, and why."""
+    rows = (
+        (
+            reason.value.answer,
+            f"{reason.value.error_code} {ERROR_TEXTS[reason.value.error_code]}",
+            reason.value.sentence,
+        )
+        for reason in RefusalReason
+    )
+    return table(("MSA-1", "error code (table 0357)", "reason"), rows)
 
 
 def hl7_choices() -> str:

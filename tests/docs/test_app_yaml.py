@@ -54,7 +54,15 @@ def test_every_setting_stands_in_the_file_with_its_default(tmp_path: Path) -> No
 def test_settings_that_are_switched_off_stand_at_their_default(tmp_path: Path) -> None:
     switched_on = load(_with_examples(tmp_path), {})
     default = _default(tmp_path)
-    lists = {"receive.tls", "priors.rules", "pacs.stow", "pacs.cstore", "notify.destinations"}
+    lists = {
+        "receive.tls",
+        "ris.tls",
+        "priors.rules",
+        "pacs.stow",
+        "pacs.cstore",
+        "notify.destinations",
+        "patients.issuers",
+    }
     scalars = [s.path for s in settings() if "[]" not in s.path and not any(s.path.startswith(name) for name in lists)]
     assert len(scalars) > 50
     differing = [path for path in scalars if _value(switched_on, path) != _value(default, path)]
@@ -66,6 +74,8 @@ def test_the_examples_of_destinations_can_be_used_as_they_stand(tmp_path: Path) 
     assert [destination.name for destination in shown.pacs.destinations] == ["pacs", "archive"]
     assert [destination.name for destination in shown.notify.destinations] == ["ris"]
     assert shown.receive.tls is not None
+    assert shown.ris.tls is not None
+    assert [entry.issuer for entry in shown.patients.issuers] == ["HOSPITAL"]
     assert [rule.name for rule in shown.priors.rules] == ["chest film"]
 
 
