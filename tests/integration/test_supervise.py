@@ -100,6 +100,15 @@ def test_a_web_port_that_is_taken_ends_the_node_with_its_name(tmp_path: Path, da
     assert f"The web port {port} on 127.0.0.1 is taken." in said
 
 
+def test_an_hl7_port_that_is_taken_ends_the_node_with_its_name(tmp_path: Path, database_url: str) -> None:
+    port = free_port()
+    settings = settings_of(tmp_path, ris={"enabled": True, "port": port})
+    with taken(port), run_node(tmp_path, settings, roles="receive", database_url=database_url) as process:
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 3
+    assert f"The HL7 port {port} on 127.0.0.1 is taken." in said
+
+
 @pytest.mark.parametrize(
     ("sections", "named"),
     [
