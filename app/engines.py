@@ -132,7 +132,9 @@ def precision_of(runtime: Runtime) -> Precision:
 
 def open_engine(name: str, settings: Settings) -> Runtime:
     """Open the engine called `name`. Raises RuntimeUnavailableError."""
-    return open_runtime(name, threads=settings.encode.threads, engine_folder=_engine_folder(settings))
+    wanted = settings.encode
+    folder = _engine_folder(settings)
+    return open_runtime(name, threads=wanted.threads, engine_folder=folder, batch_images=wanted.batch_images)
 
 
 def remember(bundle: Bundle, runtime: Runtime, rows: list[Compared], settings: Settings) -> None:

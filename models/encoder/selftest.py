@@ -18,7 +18,8 @@ from models.encoder.engine import Encoder, FamilyInfo, FloatArray
 from models.encoder.selection import rerank_side, select_tokens
 
 SEED: Final = 20260606
-_IMAGES: Final = 2
+QUESTION_IMAGES: Final = 2
+"""Images of the question to a family of plain images; of volumes, it is one."""
 _PAIRS: Final = 3
 
 
@@ -74,7 +75,7 @@ class Agreement:
 def question(info: FamilyInfo, *, images: int | None = None) -> FloatArray:
     """Make images for a family: (b, *input_shape) float32 in [0, 1], the last tenth of the rows padding."""
     random = np.random.default_rng(SEED + info.router)
-    count = images or (_IMAGES if info.input_depth == 1 else 1)
+    count = images or (QUESTION_IMAGES if info.input_depth == 1 else 1)
     axes = np.meshgrid(*(np.linspace(0, 1, size, dtype=np.float32) for size in info.input_shape), indexing="ij")
     made = np.empty((count, *info.input_shape), dtype=np.float32)
     for image in made:

@@ -13,6 +13,18 @@ import numpy as np
 import onnxruntime
 
 OK = 0
+LAYERS = {
+    "MATRIX_MULTIPLY": "float32",
+    "CONVOLUTION": "float32",
+    "NORMALIZATION": "float32",
+    "SOFTMAX": "float32",
+    "REDUCE": "float32",
+    "ELEMENTWISE": "int64",  # arithmetic of shapes
+    "UNARY": "float32",
+    "ACTIVATION": "float32",
+    "SHUFFLE": "float32",
+}
+"""Layers of every network: their kind and the type of what they give."""
 
 
 class IProgressMonitor:
@@ -25,12 +37,16 @@ class Recorder:
     __version__ = "10.16.1.11"
     IProgressMonitor = IProgressMonitor
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
-    BuilderFlag = SimpleNamespace(FP16="fp16")
+    BuilderFlag = SimpleNamespace(FP16="fp16", PREFER_PRECISION_CONSTRAINTS="prefer")
+    LayerType = SimpleNamespace(**{kind: kind for kind in LAYERS})
+    float32 = "float32"
     TensorIOMode = SimpleNamespace(INPUT="input", OUTPUT="output")
 
-    def __init__(self, *, accepts: bool = True) -> None:
+    def __init__(self, *, accepts: bool = True, timings_of_this_driver: bool = True) -> None:
         self.calls: list[str] = []
         self.accepts = accepts
+        self.timings_of_this_driver = timings_of_this_driver
+        self.held: dict[str, set[str]] = {}
         self.Logger = type("Logger", (), {"WARNING": 2, "__init__": lambda self, level: None})
         self.Builder = lambda logger: _Builder(self)
         self.OnnxParser = lambda network, logger: _Parser(self, network)
@@ -42,10 +58,31 @@ class Recorder:
         return {"tensor(float)": np.float32, "tensor(int64)": np.int64}[kind]
 
 
+class _Layer:
+    num_outputs = 1
+    precision = ""
+
+    def __init__(self, trt: Recorder, kind: str) -> None:
+        self._trt, self.type = trt, kind
+
+    def get_output(self, number: int) -> Any:
+        return (SimpleNamespace(dtype=LAYERS[self.type]),)[number]
+
+    def set_output_type(self, number: int, dtype: str) -> None:
+        if number or dtype != self.precision:
+            raise ValueError("there is one output, of the layer's precision")
+        self._trt.held.setdefault(dtype, set()).add(self.type)
+
+
 class _Network:
-    def __init__(self) -> None:
+    def __init__(self, trt: Recorder) -> None:
         self.path = ""
         self.inputs: list[Any] = []
+        self._layers = [_Layer(trt, kind) for kind in LAYERS]
+        self.num_layers = len(self._layers)
+
+    def get_layer(self, number: int) -> _Layer:
+        return self._layers[number]
 
     @property
     def num_inputs(self) -> int:
@@ -85,7 +122,6 @@ class _Config:
         self._trt = trt
         self.progress_monitor: Any = None
         self.profile: _Profile | None = None
-        self._timings = b""
 
     def set_memory_pool_limit(self, pool: str, size_bytes: int) -> None:
         self._trt.calls.append(f"{pool} {size_bytes}")
@@ -96,17 +132,14 @@ class _Config:
     def add_optimization_profile(self, profile: _Profile) -> None:
         self.profile = profile
 
-    def create_timing_cache(self, content: bytes) -> bytes:
+    def create_timing_cache(self, content: bytes) -> Any:
         self._trt.calls.append(f"timings {content!r}")
-        return content
+        return None if content == b"+damaged" else SimpleNamespace(content=content, serialize=lambda: content + b"+")
 
-    def set_timing_cache(self, cache: bytes, *, ignore_mismatch: bool) -> None:
+    def set_timing_cache(self, cache: Any, *, ignore_mismatch: bool) -> bool:
         if ignore_mismatch:
             raise ValueError("timings of another device must not be used")
-        self._timings = cache
-
-    def get_timing_cache(self) -> Any:
-        return SimpleNamespace(serialize=lambda: self._timings + b"+")
+        return not cache.content or self._trt.timings_of_this_driver
 
 
 class _Builder:
@@ -116,7 +149,7 @@ class _Builder:
     def create_network(self, flags: int) -> _Network:
         if flags:
             raise ValueError("networks have explicit batch axes since TensorRT 10")
-        return _Network()
+        return _Network(self._trt)
 
     def create_builder_config(self) -> _Config:
         return _Config(self._trt)

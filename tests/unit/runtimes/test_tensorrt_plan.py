@@ -56,6 +56,13 @@ def test_every_free_axis_of_the_exported_graphs_has_a_range() -> None:
     assert fusion.profiles["token_log_weight"].smallest == (1, 16)
 
 
+def test_volumes_are_taken_one_by_one() -> None:
+    volumes = plan_build(
+        shapes_of(GRAPHS / "exported_ct_encoder.onnx"), Ranges(), half_precision=True, workspace_bytes=1
+    )
+    assert volumes.profiles["images"].largest == (1, 20, 80, 80)
+
+
 def test_a_free_axis_nobody_knows_is_refused() -> None:
     with pytest.raises(PlanError, match="axis 1 of images"):
         plan_build({"images": (DYNAMIC, DYNAMIC, 80)}, Ranges(), half_precision=True, workspace_bytes=1)

@@ -30,7 +30,7 @@ def runtime(folder: Path, trt: Recorder, cudart: Cudart | None = None) -> Tensor
 def test_an_engine_is_built_once_and_then_taken_from_the_cache(tmp_path: Path) -> None:
     first, second = Recorder(), Recorder()
     runtime(tmp_path, first).open(ENCODER)
-    assert first.calls == ["parse", "workspace 1024", "fp16", "timings b''", "build", "deserialize"]
+    assert first.calls == ["parse", "workspace 1024", "fp16", "prefer", "timings b''", "build", "deserialize"]
     runtime(tmp_path, second).open(ENCODER)
     assert second.calls == ["parse", "deserialize"]
 
@@ -41,6 +41,28 @@ def test_the_next_graph_is_built_with_the_timings_of_the_first(tmp_path: Path) -
     opened.open(ENCODER)
     opened.open(FUSION)
     assert [call for call in trt.calls if call.startswith("timings")] == ["timings b''", "timings b'+'"]
+
+
+def test_timings_of_another_driver_are_left_aside(tmp_path: Path) -> None:
+    runtime(tmp_path, Recorder()).open(ENCODER)
+    trt = Recorder(timings_of_this_driver=False)
+    runtime(tmp_path, trt).open(FUSION)
+    assert trt.calls[-4:] == ["timings b'+'", "timings b''", "build", "deserialize"]
+
+
+def test_timings_that_cannot_be_read_are_left_aside(tmp_path: Path) -> None:
+    runtime(tmp_path, Recorder()).open(ENCODER)
+    (kept,) = tmp_path.glob("*.timings")
+    EngineCache(tmp_path).keep_timings(kept.stem, b"+damaged")
+    trt = Recorder()
+    runtime(tmp_path, trt).open(FUSION)
+    assert trt.calls[-4:] == ["timings b'+damaged'", "timings b''", "build", "deserialize"]
+
+
+def test_what_overflows_in_half_precision_stays_in_single(tmp_path: Path) -> None:
+    trt = Recorder()
+    runtime(tmp_path, trt).open(ENCODER)
+    assert trt.held == {"float32": {"NORMALIZATION", "SOFTMAX", "REDUCE", "UNARY", "ACTIVATION"}}
 
 
 def test_a_damaged_engine_is_built_again(tmp_path: Path) -> None:
@@ -130,7 +152,7 @@ def test_without_a_gpu_tensorrt_is_never_imported() -> None:
         "import sys, pathlib\n"
         "from models.encoder.engines import open_runtime\n"
         "from models.shared.runtimes.graph import RuntimeUnavailableError\n"
-        "try: open_runtime('tensorrt', threads=1, engine_folder=pathlib.Path('x'))\n"
+        "try: open_runtime('tensorrt', threads=1, engine_folder=pathlib.Path('x'), batch_images=4)\n"
         "except RuntimeUnavailableError: pass\n"
         "sys.exit('tensorrt' in sys.modules)"
     )

@@ -16,6 +16,11 @@ from models.shared.runtimes.tensorrt_gpu.plan import BuildPlan, InputProfile, Ra
 logger = logging.getLogger(__name__)
 
 NAME = "tensorrt"
+SINGLE_PRECISION = ("NORMALIZATION", "SOFTMAX", "REDUCE", "ELEMENTWISE", "UNARY", "ACTIVATION")
+"""Kinds of layers that stay in float32 as they do in the mixed precision that the published model is run in.
+
+Squares and sums of what was not normalised overflow in half precision: beyond 65504 there.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,21 +68,41 @@ class EngineBuilder:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, self.plan.workspace_bytes)
         if self.plan.half_precision:
             config.set_flag(trt.BuilderFlag.FP16)
+            config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+            self._hold_single()
         config.progress_monitor = monitor_of(trt, self._graph.name)
         config.add_optimization_profile(self._profile())
-        cache = config.create_timing_cache(timings)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        cache = _timing_cache(config, timings)
         logger.info("engine.building", extra={"graph": self._graph.name, "half_precision": self.plan.half_precision})
         engine = self._builder.build_serialized_network(self._network, config)
         if engine is None:
             raise GraphOpenError(file=self._graph.name, runtime=NAME)
-        return Built(engine=bytes(engine), timings=bytes(config.get_timing_cache().serialize()))
+        return Built(engine=bytes(engine), timings=bytes(cache.serialize()))
+
+    def _hold_single(self) -> None:
+        """Ask for float32 in the layers of SINGLE_PRECISION that compute with real numbers, not with shapes."""
+        single, kinds = self._trt.float32, {getattr(self._trt.LayerType, kind) for kind in SINGLE_PRECISION}
+        for layer in (self._network.get_layer(number) for number in range(self._network.num_layers)):
+            outputs = range(layer.num_outputs)
+            if layer.type in kinds and all(layer.get_output(number).dtype == single for number in outputs):
+                layer.precision = single
+                for number in outputs:
+                    layer.set_output_type(number, single)
 
     def _profile(self) -> Any:
         profile = self._builder.create_optimization_profile()
         for name, shapes in self.plan.profiles.items():
             _set_shapes(profile, name, shapes)
         return profile
+
+
+def _timing_cache(config: Any, timings: bytes) -> Any:
+    """Give `config` the earlier timings; those that TensorRT will not have, of another driver say, are left aside."""
+    for content in (timings, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            break
+    return cache
 
 
 def _set_shapes(profile: Any, name: str, shapes: InputProfile) -> None:

@@ -15,10 +15,11 @@ from typing import Final
 
 from models.shared.runtimes.tensorrt_gpu.probe import Gpu
 
-PLAN_SCHEMA: Final = 1
+PLAN_SCHEMA: Final = 2
 DYNAMIC: Final = -1
 EXTERNAL_DATA_SUFFIX: Final = ".data"
 _CHUNK_BYTES: Final = 1 << 22
+_VOLUME_RANK: Final = 4  # (b, D, S, S)
 
 Shape = tuple[int, ...]
 
@@ -48,16 +49,17 @@ class AxisRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
-    """Ranges of the free axes of a bundle's graphs: images at once, entities at once, pairs at once."""
+    """Ranges of the free axes of a bundle's graphs: images, volumes, entities and pairs at once."""
 
     images: AxisRange = AxisRange(smallest=1, usual=1, largest=4)
+    volumes: AxisRange = AxisRange(smallest=1, usual=1, largest=1)  # encoded one by one; memory is held for the largest
     entities: AxisRange = AxisRange(smallest=1, usual=75, largest=80)
     pairs: AxisRange = AxisRange(smallest=1, usual=50, largest=64)
 
-    def of(self, tensor: str, axis: int) -> AxisRange:
-        """Range of one axis of an input. Raises PlanError."""
+    def of(self, tensor: str, axis: int, rank: int) -> AxisRange:
+        """Range of one axis of an input of `rank` axes. Raises PlanError."""
         by_axis = {
-            ("images", 0): self.images,
+            ("images", 0): self.volumes if rank == _VOLUME_RANK else self.images,
             ("tokens", 0): self.images,
             ("token_log_weight", 0): self.images,
             ("entity_rows", 0): self.entities,
@@ -97,7 +99,7 @@ def plan_build(
 
 
 def _profile(name: str, shape: Shape, ranges: Ranges) -> InputProfile:
-    free = {axis: ranges.of(name, axis) for axis, size in enumerate(shape) if size == DYNAMIC}
+    free = {axis: ranges.of(name, axis, len(shape)) for axis, size in enumerate(shape) if size == DYNAMIC}
     return InputProfile(
         smallest=tuple(free[axis].smallest if axis in free else size for axis, size in enumerate(shape)),
         usual=tuple(free[axis].usual if axis in free else size for axis, size in enumerate(shape)),
