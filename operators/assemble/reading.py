@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from operators.domain.codec import from_plain
@@ -9,6 +10,7 @@ from operators.domain.database import Pool, transaction
 from operators.domain.errors import PermanentError
 from operators.domain.ids import AccessionNumber
 from operators.domain.messages import Image, InstanceHeader, Patient, Study, StudyJob
+from operators.domain.patient_keys import patient_of
 from operators.domain.reasons import ReasonCode
 
 _STUDY = "SELECT * FROM studies WHERE study_uid = %s"
@@ -16,6 +18,9 @@ _STUDY = "SELECT * FROM studies WHERE study_uid = %s"
 _IMAGES = """
 SELECT header, path, purged_at FROM instances
 WHERE study_uid = %(study_uid)s AND revision BETWEEN 1 AND %(revision)s"""
+
+# Objects of one study may name a patient by several identifiers when these were merged meanwhile.
+_MERGED = "SELECT former_key, current_key FROM patient_merges WHERE former_key = ANY(%s)"
 
 _LAST = 2**31
 
@@ -35,11 +40,14 @@ class StudyReader:
         with transaction(self._pool) as connection:
             row = connection.execute(_STUDY, (job.study_uid,)).fetchone()
             rows = connection.execute(_IMAGES, {"study_uid": job.study_uid, "revision": job.revision}).fetchall()
+            keys = list({from_plain(InstanceHeader, each["header"]).patient.key for each in rows})
+            merged = connection.execute(_MERGED, (keys,)).fetchall()
         images = [self._image(each) for each in rows]
         missing = sum(image is None for image in images)
         if row is None or not images or missing:
             raise PermanentError(ReasonCode.SPOOL_FILE_MISSING, missing=missing, images=len(images))
-        return study_of(job, row, [image for image in images if image is not None])
+        current = {each["former_key"]: each["current_key"] for each in merged}
+        return study_of(job, row, [image for image in images if image is not None], current)
 
     def _image(self, row: Mapping[str, Any]) -> Image | None:
         path = self._spool_root / row["path"]
@@ -48,9 +56,15 @@ class StudyReader:
         return Image(header=from_plain(InstanceHeader, row["header"]), path=path)
 
 
-def study_of(job: StudyJob, row: Mapping[str, Any], images: Sequence[Image]) -> Study:
-    """Make the message of a study's row and its images. Raises PermanentError with PATIENT_AMBIGUOUS."""
-    patients = [image.header.patient for image in images]
+def study_of(
+    job: StudyJob, row: Mapping[str, Any], images: Sequence[Image], current: Mapping[str, str] = MappingProxyType({})
+) -> Study:
+    """Make the message of a study's row and its images.
+
+    `current` gives the key in use now of every patient key that was merged. Raises PermanentError(PATIENT_AMBIGUOUS).
+    """
+    said = [image.header.patient for image in images]
+    patients = [patient_of(current[each.key]) if each.key in current else each for each in said]
     if not _is_one(patients):
         raise PermanentError(ReasonCode.PATIENT_AMBIGUOUS, images=len(images))
     ordered = tuple(sorted(images, key=_place))

@@ -232,8 +232,13 @@ class RisListener:
             return
         conversation = _Conversation(connection, peer, self._reader, self._stopping)
         thread = threading.Thread(target=conversation.run, args=(self._tls,), name="ris-connection", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # the machine has no thread left; those that end make room
+            logger.warning("ris.not_accepted", extra={"kind": type(exc).__name__})
+            connection.close()
+            return
         self._open.add(thread)
-        thread.start()
 
     def _forget(self) -> None:
         """Remove messages kept for long enough; a database that is away is asked again in an hour."""

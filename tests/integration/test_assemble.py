@@ -18,11 +18,12 @@ from operators.assemble.config import AssembleConfig
 from operators.assemble.reading import StudyReader
 from operators.assemble.stage import AssembleStage
 from operators.domain.clock import SystemClock
-from operators.domain.database import Connection, Pool
+from operators.domain.database import Connection, Pool, transaction
 from operators.domain.errors import PermanentError
 from operators.domain.ids import Revision, StudyUid
 from operators.domain.messages import Patient, StudyJob
 from operators.domain.reasons import ReasonCode
+from operators.patients.merges import Origin, merge
 from operators.receive.ledger import Ledger
 from tests.support.arrivals import arrival
 from tests.support.objects import ct_slice, save
@@ -213,6 +214,21 @@ def test_an_image_of_another_patient_makes_the_study_ambiguous(pool: Pool, tmp_p
 
     assert caught.value.code is ReasonCode.PATIENT_AMBIGUOUS
     assert "SOMEBODY" not in caught.value.sentence
+
+
+def test_an_image_under_an_identifier_that_was_merged_is_the_same_patients(pool: Pool, tmp_path: Path) -> None:
+    """As a PACS sends the last image of a study whose patient it merged meanwhile."""
+    _files(tmp_path, "one", "two")
+    first, second = arrival(_STUDY, 1, _NOON, path="one"), arrival(_STUDY, 2, _NOON, path="two")
+    now_called = Patient(patient_id="NOW CALLED")
+    Ledger(pool).record(first)
+    Ledger(pool).record(replace(second, header=replace(second.header, patient=now_called)))
+    with transaction(pool) as connection:
+        merge(connection, first.header.patient, now_called, Origin(source="command", who="admin", at=_NOON))
+
+    study = StudyReader(pool, tmp_path).load(StudyJob(study_uid=_STUDY, revision=Revision(1)))
+
+    assert (len(study.images), study.patient.patient_id) == (2, first.header.patient.patient_id)
 
 
 def test_what_the_first_image_leaves_empty_is_filled_in_by_the_next(pool: Pool) -> None:

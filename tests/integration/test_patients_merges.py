@@ -1,5 +1,6 @@
 """Merges in a real PostgreSQL: the index, searches and kept drafts follow, and undoing leaves nothing behind."""
 
+import random
 import threading
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ import pytest
 from operators.domain.database import Pool, transaction
 from operators.domain.ids import InstanceUid, StudyUid
 from operators.domain.messages import Patient, SimilarCase
-from operators.patients.chains import MergeProblem, MergeRefusedError
+from operators.patients.chains import Chains, MergeProblem, MergeRefusedError
 from operators.patients.merges import Done, Origin, merge, unmerge
 from operators.priors.repository import PriorSearches
 from operators.retrieve.config import RetrieveConfig
@@ -135,6 +136,33 @@ def test_a_refused_merge_changes_nothing(
         joined(pool, *refused)
     assert error.value.problem is problem
     assert (owners(pool), query(pool, "SELECT * FROM patient_events")) == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_any_merges_and_undoings_every_row_is_where_the_chains_say(
+    pool: Pool, index: PgVectorIndex, seed: int
+) -> None:
+    drawn = random.Random(seed)  # noqa: S311 - no secret
+    fill(index, 1, 2, 3, 4, 5)
+    chains = Chains()
+    for _ in range(40):
+        former, survivor = drawn.randint(1, 5), drawn.randint(1, 5)
+        is_undoing = drawn.random() < 0.3
+        going, staying = patient(former).key, patient(survivor).key
+        expected, found = None, None
+        try:
+            chains = chains.unmerge(going) if is_undoing else chains.merge(going, staying)
+        except MergeRefusedError as refused:
+            expected = refused.problem
+        try:
+            parted(pool, former) if is_undoing else joined(pool, former, survivor)
+        except MergeRefusedError as refused:
+            found = refused.problem
+        assert found is expected
+        assert owners(pool) == {f"P{n}": chains.current(patient(n).key)[-2:] for n in range(1, 6)}
+        kept = query(pool, "SELECT former_key, into_key, current_key FROM patient_merges")
+        assert {row["former_key"]: row["into_key"] for row in kept} == dict(chains.into)
+        assert all(row["current_key"] == chains.current(row["former_key"]) for row in kept)
 
 
 def test_a_repeated_merge_is_no_event(pool: Pool, index: PgVectorIndex) -> None:
