@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from app import logs
-from app.cli import models, node, patients, selftest, studies
+from app.cli import models, node, patients, report, selftest, studies
 from operators.domain.errors import ConfigError, NodeError, PermanentError, TransientError
 from operators.domain.reasons import ReasonCode
 
@@ -40,6 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Interval, a comparative-reading node.")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (node, studies, patients, models, selftest):
+    for family in (node, studies, patients, models, report, selftest):
         family.add_to(commands)
     return parser
